@@ -1,0 +1,190 @@
+"""A plan as the JSON of the contract, back again, and its digest.
+
+Used by stores, wire and approvals; what it reads back are our own stored plans, never drafts from outside.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from llmcore.plan.values import (
+    Approval,
+    Decision,
+    Effect,
+    OnError,
+    Origin,
+    Plan,
+    PlanStatus,
+    Preview,
+    Principal,
+    Step,
+    StepState,
+    Undo,
+    Verdict,
+    Vote,
+)
+
+
+def digest(plan: Plan) -> str:
+    """`sha256:…` over RFC 8785 canonical JSON of all that decides what will run."""
+    steps = [
+        {
+            "id": step.id,
+            "intent": step.intent,
+            "schema": step.schema_hash,
+            "effect": step.effect.value,
+            "params": _plain(step.params),
+            "needs": sorted(step.sources()),
+            "when": step.when,
+            "on_error": step.on_error.value,
+            "retries": step.retries,
+            "timeout_s": step.timeout_s,
+            "targets": sorted(step.preview.targets) if step.preview else None,
+        }
+        for step in plan.steps
+    ]
+    canonical = rfc8785.dumps({"version": 1, "steps": steps})
+    return "sha256:" + hashlib.sha256(canonical).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 - 1:
+        return {"$int": str(value)}  # RFC 8785 numbers are IEEE doubles; larger ones are told apart by their digits
+    return value
+
+
+def step_json(step: Step) -> dict[str, Any]:
+    """One step as the contract writes it."""
+    verdict, preview, undo = step.verdict, step.preview, step.undo
+    return {
+        "id": step.id,
+        "intent": step.intent,
+        "params": dict(step.params),
+        "needs": list(step.needs),
+        "when": step.when,
+        "on_error": step.on_error.value,
+        "retries": step.retries,
+        "timeout_s": step.timeout_s,
+        "effect": step.effect.value,
+        "schema_hash": step.schema_hash,
+        "verdict": verdict
+        and {
+            "decision": verdict.decision.value,
+            "rules": list(verdict.rules),
+            "reason": verdict.reason,
+            "would_allow": verdict.would_allow,
+            "approvals": verdict.approvals,
+            "roles": list(verdict.roles),
+            "excludes_requester": verdict.excludes_requester,
+        },
+        "preview": preview
+        and {
+            "targets": list(preview.targets),
+            "before": preview.before,
+            "after": preview.after,
+            "blast": preview.blast,
+        },
+        "undo": undo and {"intent": undo.intent, "params": dict(undo.params)},
+        "state": step.state.value,
+    }
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as the contract writes it; `plan_from_json` reads it back."""
+    approval = plan.approval
+    return {
+        "plan_id": plan.plan_id,
+        "run_id": plan.run_id,
+        "topic": plan.topic,
+        "conversation_id": plan.conversation_id,
+        "created_at": plan.created_at,
+        "digest": plan.digest,
+        "status": plan.status.value,
+        "title": plan.title,
+        "request": plan.request,
+        "requester": {"name": plan.requester.name, "role": plan.requester.role, "kind": plan.requester.kind},
+        "origin": {"kind": plan.origin.kind, "id": plan.origin.id, "tainted": plan.origin.tainted},
+        "effect": plan.effect.value,
+        "confidence": plan.confidence,
+        "answered_by": plan.answered_by,
+        "steps": [step_json(step) for step in plan.steps],
+        "approval": approval
+        and {
+            "needed": approval.needed,
+            "roles": list(approval.roles),
+            "given": [{"by": vote.by, "at": vote.at, "comment": vote.comment} for vote in approval.given],
+            "expires_at": approval.expires_at,
+            "excludes_requester": approval.excludes_requester,
+        },
+    }
+
+
+def step_from_json(data: Mapping[str, Any]) -> Step:
+    """The opposite of `step_json`; for our own stored plans, not for drafts from outside."""
+    verdict, preview, undo = data["verdict"], data["preview"], data["undo"]
+    return Step(
+        id=data["id"],
+        intent=data["intent"],
+        params=data["params"],
+        needs=tuple(data["needs"]),
+        when=data["when"],
+        on_error=OnError(data["on_error"]),
+        retries=data["retries"],
+        timeout_s=data["timeout_s"],
+        effect=Effect(data["effect"]),
+        schema_hash=data["schema_hash"],
+        verdict=verdict
+        and Verdict(
+            decision=Decision(verdict["decision"]),
+            rules=tuple(verdict["rules"]),
+            reason=verdict["reason"],
+            would_allow=verdict["would_allow"],
+            approvals=verdict["approvals"],
+            roles=tuple(verdict["roles"]),
+            excludes_requester=verdict["excludes_requester"],
+        ),
+        preview=preview
+        and Preview(
+            targets=tuple(preview["targets"]),
+            before=preview["before"],
+            after=preview["after"],
+            blast=preview["blast"],
+        ),
+        undo=undo and Undo(intent=undo["intent"], params=undo["params"]),
+        state=StepState(data["state"]),
+    )
+
+
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """The opposite of `plan_json`; for our own stored plans."""
+    approval = data["approval"]
+    return Plan(
+        plan_id=data["plan_id"],
+        requester=Principal(**data["requester"]),
+        run_id=data["run_id"],
+        topic=data["topic"],
+        conversation_id=data["conversation_id"],
+        created_at=data["created_at"],
+        digest=data["digest"],
+        status=PlanStatus(data["status"]),
+        title=data["title"],
+        request=data["request"],
+        origin=Origin(**data["origin"]),
+        confidence=data["confidence"],
+        answered_by=data["answered_by"],
+        steps=tuple(step_from_json(step) for step in data["steps"]),
+        approval=approval
+        and Approval(
+            needed=approval["needed"],
+            roles=tuple(approval["roles"]),
+            given=tuple(Vote(**vote) for vote in approval["given"]),
+            expires_at=approval["expires_at"],
+            excludes_requester=approval["excludes_requester"],
+        ),
+    )

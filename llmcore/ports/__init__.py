@@ -1,0 +1,33 @@
+"""What the core needs from outside, as Protocols and the small values they pass.
+
+Implemented by `providers/` and `adapters/`, built in `app`, called by the rooms above. Every coroutine may be cancelled;
+a write that was begun is then either whole or absent.
+"""
+
+from llmcore.ports.host import Bus, Call, Clock, IntentCaller, Progress, Queue, SegmentHandler
+from llmcore.ports.model import Finished, Message, Model, ModelEvent, ModelRequest, TextDelta, Usage
+from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User
+from llmcore.ports.store import Store
+
+__all__ = [
+    "Attempt",
+    "Bus",
+    "Call",
+    "Clock",
+    "Conversation",
+    "Finished",
+    "IntentCaller",
+    "Message",
+    "Model",
+    "ModelEvent",
+    "ModelRequest",
+    "Progress",
+    "Queue",
+    "Run",
+    "SegmentHandler",
+    "Store",
+    "StoredMessage",
+    "TextDelta",
+    "Usage",
+    "User",
+]

@@ -1,0 +1,89 @@
+"""The rows that the store keeps, as frozen values.
+
+Passed through the `Store` port.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmcore.plan import PlanStatus, Principal, StepResult
+from llmcore.ports.model import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person who can log in."""
+
+    name: str
+    role: str
+    password_hash: str
+    created_at: str
+    tokens_valid_from: float = 0.0
+    """Epoch seconds; tokens issued before are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A thread of messages that belongs to one principal."""
+
+    conversation_id: str
+    owner: str
+    title: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """One message of a conversation."""
+
+    message_id: str
+    conversation_id: str
+    role: str
+    """`user` or `assistant`."""
+    content: str
+    created_at: str
+    run_id: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """JSON: `plan_id`, `answered_by`, `incomplete`, `results`, …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a turn or a plan."""
+
+    run_id: str
+    conversation_id: str
+    topic: str
+    owner: Principal
+    status: PlanStatus
+    created_at: str
+    plan_id: str | None = None
+    segment: int = 1
+    text: str = ""
+    """The reply so far."""
+    steps: tuple[StepResult, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked, as JSON: enough to run the segment again."""
+    usage: Usage = field(default_factory=Usage)
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one step; a row without `outcome` found after a crash means unknown."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    """From 1."""
+    idempotency_key: str
+    started_at: str
+    outcome: str | None = None
+    """`done`, `failed` or None."""
+    result: Any = None
+    error: Mapping[str, Any] | None = None
+    finished_at: str | None = None
+    before: Any = None
+    """State captured before acting, for undo."""

@@ -1,0 +1,155 @@
+"""The port to the one durable truth.
+
+Implemented by `adapters/sql`; called by the rooms above. Knows no database.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from llmcore.plan import Plan, PlanStatus
+from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User
+
+
+class Store(Protocol):
+    """The one durable truth. Writes are serialised and group-committed; each returns once it is on disk.
+
+    All raise Unavailable while the database cannot be reached, locked for long, or full.
+    """
+
+    # users and tokens
+    async def user_put(self, user: User) -> None:
+        """Add or replace a user."""
+        ...
+
+    async def user_get(self, name: str) -> User | None:
+        """A user by name."""
+        ...
+
+    async def user_list(self) -> Sequence[User]:
+        """All users by name."""
+        ...
+
+    async def token_revoke(self, token_id: str, expires: float) -> None:
+        """Remember that a token is void until it would expire anyway (epoch seconds)."""
+        ...
+
+    async def token_revoked(self, token_id: str) -> bool:
+        """True if it was revoked."""
+        ...
+
+    async def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """A secret kept for all nodes; made on first use."""
+        ...
+
+    # conversations
+    async def conversation_put(self, conversation: Conversation) -> None:
+        """Add or replace."""
+        ...
+
+    async def conversation_get(self, conversation_id: str) -> Conversation | None:
+        """One conversation."""
+        ...
+
+    async def conversation_list(self, owner: str, limit: int = 200) -> Sequence[Conversation]:
+        """An owner's conversations, last used first."""
+        ...
+
+    async def conversation_delete(self, conversation_id: str) -> None:
+        """Remove it with its messages; plans, runs and audit stay."""
+        ...
+
+    async def message_add(self, message: StoredMessage) -> None:
+        """Append a message."""
+        ...
+
+    async def message_list(self, conversation_id: str, limit: int = 500) -> Sequence[StoredMessage]:
+        """The last `limit` messages, oldest first."""
+        ...
+
+    # topics
+    async def topic_open(self, topic: str, conversation_id: str, owner: str) -> int:
+        """Note who owns a topic and return its next epoch (1 the first time).
+
+        Raises Forbidden if it belongs to another owner.
+        """
+        ...
+
+    async def topic_owner(self, topic: str) -> str | None:
+        """The owner, or None for a topic nobody has opened."""
+        ...
+
+    # plans, runs, attempts
+    async def plan_put(self, plan: Plan) -> None:
+        """Add a new plan."""
+        ...
+
+    async def plan_get(self, plan_id: str) -> Plan | None:
+        """One plan."""
+        ...
+
+    async def plan_list(
+        self, requester: str | None = None, statuses: Sequence[PlanStatus] = (), limit: int = 100
+    ) -> Sequence[Plan]:
+        """Plans, newest first; None: of all requesters, no statuses: of any."""
+        ...
+
+    async def plan_swap(self, plan: Plan, expected: Plan) -> bool:
+        """Replace a plan if status, digest and votes in the store are still those of `expected`."""
+        ...
+
+    async def run_put(self, run: Run) -> None:
+        """Add or replace a run."""
+        ...
+
+    async def run_get(self, run_id: str) -> Run | None:
+        """One run."""
+        ...
+
+    async def run_list(
+        self, owner: str | None = None, statuses: Sequence[PlanStatus] = (), limit: int = 100
+    ) -> Sequence[Run]:
+        """Runs, newest first."""
+        ...
+
+    async def attempt_begin(self, attempt: Attempt) -> bool:
+        """Journal that a step is about to be tried; False if that attempt is there already."""
+        ...
+
+    async def attempt_end(self, attempt: Attempt) -> None:
+        """Journal what came of it."""
+        ...
+
+    async def attempt_list(self, run_id: str) -> Sequence[Attempt]:
+        """All attempts of a run in order."""
+        ...
+
+    # audit
+    async def audit_append(self, record: Mapping[str, Any]) -> int:
+        """Append a record to the hash chain; returns its `seq` once it is on disk."""
+        ...
+
+    async def audit_rows(self, after_seq: int = 0, limit: int = 1000) -> Sequence[tuple[int, str, str]]:
+        """`(seq, record, hash)` in order."""
+        ...
+
+    # alerts
+    async def event_first_seen(self, event_id: str, at: float) -> bool:
+        """True the first time an event id is told, for all nodes; later False."""
+        ...
+
+    async def alert_put(self, fingerprint: str, alert: Mapping[str, Any]) -> None:
+        """Add or replace an alert group, by fingerprint."""
+        ...
+
+    async def alert_list(self, limit: int = 200) -> Sequence[Mapping[str, Any]]:
+        """Alert groups, newest first."""
+        ...
+
+    # life
+    async def check(self) -> None:
+        """Raises Unavailable if a read does not work now."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is waiting and let go."""
+        ...

@@ -134,7 +134,7 @@ def schema_of(handler: Handler) -> dict[str, Any]:
             continue
         if param.annotation is param.empty:
             raise TypeError(f"{getattr(handler, '__name__', handler)}: param {name!r} has no type")
-        helps.update({name: note for note in getattr(param.annotation, "__metadata__", ()) if isinstance(note, str)})
+        helps[name] = " ".join(note for note in getattr(param.annotation, "__metadata__", ()) if isinstance(note, str))
         fields[name] = (param.annotation, ... if param.default is param.empty else param.default)
     model = create_model("Params", __config__=ConfigDict(extra="forbid"), **fields)
     schema = TypeAdapter(model).json_schema()
@@ -143,7 +143,7 @@ def schema_of(handler: Handler) -> dict[str, Any]:
     for name, prop in schema["properties"].items():
         prop.pop("title", None)
         _optional_without_null(prop)
-        if name in helps:
+        if helps[name]:
             prop["description"] = helps[name]
     return schema
 

@@ -6,14 +6,34 @@ Used by every room that touches plans. Knows no model, no clock and does no I/O.
 from llmcore.plan.codec import digest, plan_from_json, plan_json, step_from_json, step_json
 from llmcore.plan.order import ancestors, feeding_reads
 from llmcore.plan.references import is_reference, references
-from llmcore.plan.values import DEFAULT_TIMEOUT_S, MAX_STEPS, TERMINAL, Approval, Decision, Effect, OnError, Origin, Plan, PlanStatus, Preview, Principal, Step, StepResult, StepState, Undo, Verdict, Vote
+from llmcore.plan.values import (
+    DEFAULT_TIMEOUT_S,
+    MAX_STEPS,
+    TERMINAL,
+    Approval,
+    Decision,
+    Effect,
+    OnError,
+    Origin,
+    Plan,
+    PlanStatus,
+    Preview,
+    Principal,
+    Step,
+    StepResult,
+    StepState,
+    Undo,
+    Verdict,
+    Vote,
+)
 
 __all__ = [
-    "Approval",
     "DEFAULT_TIMEOUT_S",
+    "MAX_STEPS",
+    "TERMINAL",
+    "Approval",
     "Decision",
     "Effect",
-    "MAX_STEPS",
     "OnError",
     "Origin",
     "Plan",
@@ -23,7 +43,6 @@ __all__ = [
     "Step",
     "StepResult",
     "StepState",
-    "TERMINAL",
     "Undo",
     "Verdict",
     "Vote",

@@ -33,6 +33,4 @@ def feeding_reads(steps: Sequence[Step]) -> frozenset[str]:
     above = ancestors(steps)
     reads = {step.id for step in steps if not step.mutates}
     fed = {source for step in steps if step.mutates for source in above[step.id]}
-    return frozenset(
-        step_id for step_id in reads & fed if not any(source not in reads for source in above[step_id])
-    )
+    return frozenset(step_id for step_id in reads & fed if not any(source not in reads for source in above[step_id]))

@@ -6,6 +6,7 @@ Used by the values of a plan and by the executor; knows only JSON values.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+
 def is_reference(value: Any) -> bool:
     """True for `{"$from": step id, "path"?: JMESPath}`."""
     return isinstance(value, Mapping) and isinstance(value.get("$from"), str) and set(value) <= {"$from", "path"}

@@ -1,7 +1,7 @@
 """What the core needs from outside, as Protocols and the small values they pass.
 
-Implemented by `providers/` and `adapters/`, built in `app`, called by the rooms above. Every coroutine may be cancelled;
-a write that was begun is then either whole or absent.
+Implemented by `providers/` and `adapters/`, built in `app`, called by the rooms above. Every coroutine may be
+cancelled; a write that was begun is then either whole or absent.
 """
 
 from llmcore.ports.host import Bus, Call, Clock, IntentCaller, Progress, Queue, SegmentHandler

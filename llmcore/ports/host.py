@@ -48,7 +48,6 @@ class IntentCaller(Protocol):
         ...
 
 
-
 class Bus(Protocol):
     """Messages to and from other services; may lose messages, never the truth."""
 

@@ -77,7 +77,7 @@ class Model(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the provider: `openai`, `anthropic`, `local`, `scripted`, `offline`, …"""
+        """Name of the provider: `openai`, `anthropic`, `local`, `scripted`, `offline` and so on."""
         ...
 
     @property

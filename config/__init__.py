@@ -1,0 +1,1 @@
+"""Ships as llmcore.config."""

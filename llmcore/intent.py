@@ -69,7 +69,7 @@ class Intent:
 
     def __post_init__(self) -> None:
         """Compute the hash that plans remember."""
-        text = orjson.dumps([self.schema, self.effect.value], option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps([self.schema, str(self.effect)], option=orjson.OPT_SORT_KEYS)
         object.__setattr__(self, "schema_hash", hashlib.sha256(text).hexdigest()[:16])
 
     @property

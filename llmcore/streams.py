@@ -1,8 +1,8 @@
 """Topics: numbers the events of a conversation, keeps them for a while, hands them to whoever may see them.
 
 Called by session and api to publish, by doors to connect clients. Knows neither Tornado nor how a client writes: a
-client is a `Sink` that takes events without blocking. Numbers (`seq`) have no gap within an epoch; a new epoch begins whenever
-this process opens the topic, so a reader can tell that numbers start again.
+client is a `Sink` that takes events without blocking. Numbers (`seq`) have no gap within an epoch; a new epoch begins
+whenever this process opens the topic, so a reader can tell that numbers start again.
 """
 
 from collections import deque

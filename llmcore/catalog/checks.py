@@ -5,7 +5,7 @@ Used by `Catalog` when it is built and on every call; the only home of jsonschem
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
@@ -79,33 +79,36 @@ def _touches_reference(params: Any, error: ValidationError) -> bool:
 
 def describe(error: ValidationError) -> list[dict[str, str]]:
     """A jsonschema error as `{"pointer", "message"}` entries in plain words."""
-    wanted: Any = error.validator_value
-    schema: Any = error.schema
+    wanted = cast(Any, error.validator_value)
+    schema = cast(Any, error.schema)
+    instance = cast(Any, error.instance)
+    rule = cast(Any, error.validator)
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
-    if error.validator == "required":
-        missing = [name for name in wanted if name not in error.instance]
+    if rule == "required":
+        missing = [name for name in wanted if name not in instance]
         names = [name for name in missing if error.message.startswith(repr(name))] or missing[:1]
         return [{"pointer": f"{pointer}/{name}", "message": "is missing"} for name in names]
-    if error.validator == "additionalProperties":
+    if rule == "additionalProperties":
         known = list(schema.get("properties", {}))
         offer = f"; known: {', '.join(known)}" if known else "; this takes no params"
-        extra = [name for name in error.instance if name not in known]
+        extra = [name for name in instance if name not in known]
         return [{"pointer": f"{pointer}/{name}", "message": f"is not a param of this intent{offer}"} for name in extra]
     return [{"pointer": pointer, "message": _sentence(error)}]
 
 
 def _sentence(error: ValidationError) -> str:
-    wanted: Any = error.validator_value
-    match error.validator:
+    rule = cast(Any, error.validator)
+    wanted = cast(Any, error.validator_value)
+    match rule:
         case "type":
             return f"must be {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
         case "enum":
             return f"must be one of {', '.join(map(str, wanted))}"
         case "minLength" if wanted == 1:
             return "must not be empty"
-        case rule if rule in _LIMITS:
+        case _ if rule in _LIMITS:
             return _LIMITS[rule].format(wanted)
-        case rule:
+        case _:
             return f"does not fit the schema ({rule})"
 
 
@@ -130,8 +133,9 @@ def _faults(intent: Intent) -> Iterator[tuple[str, str]]:
         yield "name", "must be lower-case words joined by _ (2 to 64 characters)"
     if not intent.description.strip():
         yield "description", "is missing; say in a sentence what the intent does"
-    if not isinstance(intent.effect, Effect):
-        yield "effect", f"{intent.effect!r} is unknown; use read, write or destructive"
+    effect: Any = intent.effect
+    if not isinstance(effect, Effect):
+        yield "effect", f"{effect!r} is unknown; use read, write or destructive"
     if intent.schema.get("type") != "object":
         yield "schema", "must be a JSON Schema of type object"
     for number, example in enumerate(intent.examples):

@@ -5,10 +5,16 @@ Passed through the `Store` port.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from llmcore.plan import PlanStatus, Principal, StepResult
 from llmcore.ports.model import Usage
+
+
+def rfc3339(seconds: float) -> str:
+    """Epoch seconds as every record writes a time: UTC with milliseconds and `Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Implemented by `adapters/sql`; called by the rooms above. Knows no database.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -29,8 +30,11 @@ class Store(Protocol):
         """All users by name."""
         ...
 
-    async def token_revoke(self, token_id: str, expires: float) -> None:
-        """Remember that a token is void until it would expire anyway (epoch seconds)."""
+    async def token_revoke(self, token_id: str, expires: float, now: float = 0.0) -> bool:
+        """Remember that a token is void until it would expire anyway (epoch seconds); False if it was void already.
+
+        Forgets the tokens that expired before `now`.
+        """
         ...
 
     async def token_revoked(self, token_id: str) -> bool:
@@ -59,7 +63,7 @@ class Store(Protocol):
         ...
 
     async def message_add(self, message: StoredMessage) -> None:
-        """Append a message."""
+        """Append a message, or replace the one of the same id; NotFound if its conversation is gone."""
         ...
 
     async def message_list(self, conversation_id: str, limit: int = 500) -> Sequence[StoredMessage]:
@@ -128,6 +132,13 @@ class Store(Protocol):
         """Append a record to the hash chain; returns its `seq` once it is on disk."""
         ...
 
+    def audit_submit(self, records: Sequence[Mapping[str, Any]]) -> asyncio.Future[int]:
+        """Hand records over to be appended together, in order, without waiting.
+
+        The future ends with the last `seq` once all are on disk. Cancelling it before they are begun drops them.
+        """
+        ...
+
     async def audit_rows(self, after_seq: int = 0, limit: int = 1000) -> Sequence[tuple[int, str, str]]:
         """`(seq, record, hash)` in order."""
         ...
@@ -143,6 +154,23 @@ class Store(Protocol):
 
     async def alert_list(self, limit: int = 200) -> Sequence[Mapping[str, Any]]:
         """Alert groups, newest first."""
+        ...
+
+    # suggestions
+    async def suggestion_put(self, suggestion: Mapping[str, Any]) -> None:
+        """Add or replace a card: a JSON object with `id`, `status` and `created_at`."""
+        ...
+
+    async def suggestion_get(self, suggestion_id: str) -> Mapping[str, Any] | None:
+        """One card."""
+        ...
+
+    async def suggestion_list(self, statuses: Sequence[str] = (), limit: int = 200) -> Sequence[Mapping[str, Any]]:
+        """Cards, newest first; no statuses: of any."""
+        ...
+
+    async def suggestion_swap(self, suggestion: Mapping[str, Any], expected_status: str) -> bool:
+        """Replace a card if the one in the store still has that status."""
         ...
 
     # life

@@ -15,10 +15,10 @@ OPTIONS = ["--fast-module-lookup", "--cache-dir", str(ROOT / ".mypy_cache" / "ho
 
 
 def sources() -> list[BuildSource]:
-    """One source a file, named by the `package-dir` table that setuptools uses, and the tests."""
+    """One source a file, named by the `package-dir` table that setuptools uses, and the folders that stay outside the wheel."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
     found = []
-    for name, folder in [*table.items(), ("tests", "tests")]:
+    for name, folder in [*table.items(), *((folder, folder) for folder in ("tests", "scripts", "benchmarks"))]:
         for file in sorted((ROOT / folder).rglob("*.py")):
             parts = file.relative_to(ROOT / folder).with_suffix("").parts
             module = ".".join([name, *(parts[:-1] if parts[-1] == "__init__" else parts)])

@@ -5,20 +5,14 @@ Called by session and api. Knows no transport. A conversation is readable only b
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from llmcore.errors import BadParams, NotFound
 from llmcore.plan import Principal
-from llmcore.ports import Clock, Conversation, Message, Store, StoredMessage
+from llmcore.ports import Clock, Conversation, Message, Store, StoredMessage, rfc3339
 
 MAX_TITLE = 120
-
-
-def rfc3339(epoch_s: float) -> str:
-    """A time as the contract writes it, UTC with milliseconds."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

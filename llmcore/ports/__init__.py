@@ -6,7 +6,7 @@ cancelled; a write that was begun is then either whole or absent.
 
 from llmcore.ports.host import Bus, Call, Clock, IntentCaller, Progress, Queue, SegmentHandler
 from llmcore.ports.model import Finished, Message, Model, ModelEvent, ModelRequest, TextDelta, Usage
-from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User, rfc3339
+from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User, from_rfc3339, rfc3339
 from llmcore.ports.store import Store
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "TextDelta",
     "Usage",
     "User",
+    "from_rfc3339",
     "rfc3339",
 ]

@@ -17,6 +17,11 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def from_rfc3339(text: str) -> float:
+    """Epoch seconds of an RFC 3339 time; raises ValueError for anything else."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person who can log in."""

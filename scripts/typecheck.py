@@ -15,7 +15,7 @@ OPTIONS = ["--fast-module-lookup", "--cache-dir", str(ROOT / ".mypy_cache" / "ho
 
 
 def sources() -> list[BuildSource]:
-    """One source a file, named by the `package-dir` table that setuptools uses, and the folders that stay outside the wheel."""
+    """One source a file, named as setuptools does by `package-dir`; folders outside the wheel by their own names."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
     found = []
     for name, folder in [*table.items(), *((folder, folder) for folder in ("tests", "scripts", "benchmarks"))]:

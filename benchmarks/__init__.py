@@ -1,0 +1,1 @@
+"""What the server costs beside its peers: CPU time of the server process alone, ratios within one run."""

@@ -13,14 +13,18 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from llmcore.errors import LLMCoreError
+
 Node = Mapping[str, Any]
 
 SAME_AS = "x-same-as"
 """Keyword of a key that is another name for the one it tells."""
 
 
-class SettingsError(Exception):
-    """A setting is unknown, wrong or missing; the text is one line that says which, what and how to fix it."""
+class SettingsError(LLMCoreError):
+    """A setting is unknown, wrong or missing; the message is one line that says which, what and how to fix it."""
+
+    code = "bad_settings"
 
 
 @cache

@@ -1,0 +1,158 @@
+"""The arguments of every command, and which function of which module does its work.
+
+Called by `main`. Imports nothing but argparse, so that `--help` answers at once.
+"""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+_EPILOG = """exit codes:
+  0 done   1 failed   2 wrong usage   3 refused by policy   4 waits for approval
+  5 could not understand   6 cannot reach the server
+
+The server is the one named by --url, LLMCORE_URL or the last `llmcore login`.
+"""
+Define = Callable[[ArgumentParser], None]
+Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
+
+
+def parser(version: str) -> ArgumentParser:
+    """The whole command line; parsed arguments have `handler`, "module:function" below `llmcore.cli`."""
+    top = ArgumentParser(
+        prog="llmcore",
+        description="Operate your infrastructure in plain words: a model may propose, code decides and runs.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"llmcore {version}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for define in (_server, _asking, _plans, _looking, _intents, _checking, _policy, _audit, _users):
+        define(commands)
+    return top
+
+
+def _add(commands: Commands, name: str, handler: str, help_text: str, *defines: Define) -> ArgumentParser:
+    command = commands.add_parser(name, help=help_text, description=f"{help_text}.")
+    command.set_defaults(handler=handler)
+    command.add_argument("--json", action="store_true", help="print the answer's data as JSON")
+    for define in defines:
+        define(command)
+    return command
+
+
+def _group(commands: Commands, name: str, help_text: str) -> Commands:
+    group = commands.add_parser(name, help=help_text, description=f"{help_text}.")
+    return group.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _remote(command: ArgumentParser) -> None:
+    command.add_argument("--url", metavar="URL", help="address of the server")
+
+
+def _local(command: ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings file (JSON)")
+    command.add_argument("--data-dir", metavar="DIR", help="folder of all that the server writes")
+
+
+def _text(command: ArgumentParser) -> None:
+    command.add_argument("text", nargs="*", metavar="TEXT", help="what you want, in plain words; `-` or nothing: stdin")
+
+
+def _provider(command: ArgumentParser) -> None:
+    command.add_argument("--provider", metavar="NAME", help="model provider to use")
+
+
+def _plan_id(command: ArgumentParser) -> None:
+    command.add_argument("plan", metavar="PLAN", help="id of the plan")
+
+
+def _server(commands: Commands) -> None:
+    serve = _add(commands, "serve", "serving:serve", "Run the server", _local)
+    serve.add_argument("--host", metavar="HOST", help="address to listen on (127.0.0.1)")
+    serve.add_argument("--port", type=int, metavar="PORT", help="port to listen on (8000; 0 takes a free one)")
+    login = _add(commands, "login", "logging_in:login", "Log in to a server and keep the credentials", _remote)
+    login.add_argument("--user", default="administrator", metavar="NAME", help="who you are (administrator)")
+    _add(commands, "status", "looking:status", "Show how the server is", _remote)
+
+
+def _asking(commands: Commands) -> None:
+    _add(commands, "chat", "chatting:chat", "Talk to the server", _remote).add_argument(
+        "--new", action="store_true", help="begin a new conversation"
+    )
+    ask = _add(commands, "ask", "asking:ask", "Ask once and show the reply", _remote, _text, _provider)
+    ask.add_argument("--conversation", metavar="ID", help="go on with a conversation")
+    _add(
+        commands, "plan", "planning:plan", "Show what would be done, and do nothing", _remote, _local, _text, _provider
+    )
+
+
+def _plans(commands: Commands) -> None:
+    _add(commands, "plans", "deciding:plans", "List plans", _remote)
+    approve = _add(commands, "approve", "deciding:approve", "Approve a plan, which starts it", _remote, _plan_id)
+    approve.add_argument(
+        "--digest", required=True, metavar="D", help="digest of the plan you saw, whole or its first 8 or more digits"
+    )
+    approve.add_argument("--comment", metavar="TEXT", help="why")
+    reject = _add(commands, "reject", "deciding:reject", "Reject a plan", _remote, _plan_id)
+    reject.add_argument("--reason", default="", metavar="TEXT", help="why")
+
+
+def _looking(commands: Commands) -> None:
+    _add(commands, "runs", "looking:runs", "List runs", _remote)
+    _add(commands, "alerts", "looking:alerts", "List alerts", _remote)
+
+
+def _intents(commands: Commands) -> None:
+    intents = _add(commands, "intents", "catalogue:intents", "List what can be done, or check packs", _remote, _local)
+    intents.add_argument("action", nargs="?", choices=("list", "lint"), default="list", help="list (usual) or lint")
+    intents.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="packs to check; none: all installed ones")
+    pack = _add(commands, "new-pack", "catalogue:new_pack", "Write a working pack to begin with")
+    pack.add_argument("name", metavar="NAME", help="its name, in lower-case letters")
+    pack.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to put it (here)")
+
+
+def _checking(commands: Commands) -> None:
+    doctor = _add(commands, "doctor", "doctoring:doctor", "Check settings, store, providers, permissions", _local)
+    doctor.add_argument("--online", action="store_true", help="also ask the model providers, which may cost a little")
+    inner = _group(commands, "providers", "Check model providers")
+    _add(inner, "test", "doctoring:providers", "Ask each configured provider one short question", _local, _provider)
+    evaluate = _add(
+        commands, "eval", "evaluating:evaluate", "Measure how well requests are understood", _local, _provider
+    )
+    evaluate.add_argument("file", type=Path, metavar="FILE", help="JSON lines: id, text, expect")
+    evaluate.add_argument("--out", type=Path, metavar="PREDICTIONS", help="write what was understood, as JSON lines")
+    evaluate.add_argument("--min", type=float, metavar="X", help="fail if fewer are right (0 to 1)")
+
+
+def _policy(commands: Commands) -> None:
+    inner = _group(commands, "policy", "Check or explain the policy")
+    check = _add(inner, "check", "ruling:check", "Check a policy file against the catalogue", _local)
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="policy to check; none: the one in use")
+    explain = _add(inner, "explain", "ruling:explain", "Say what policy decides for an intent, and why", _local)
+    explain.add_argument("intent", metavar="INTENT", help="name of the intent")
+    explain.add_argument("--params", default="{}", metavar="JSON", help="its params")
+    explain.add_argument("--role", default="admin", metavar="ROLE", help="role of who asks (admin)")
+    explain.add_argument("--approvals", type=int, default=0, metavar="N", help="people who have approved (0)")
+    explain.add_argument("--tainted", action="store_true", help="as if made from untrusted text")
+
+
+def _audit(commands: Commands) -> None:
+    inner = _group(commands, "audit", "Check or write out the audit trail")
+    _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
+    export = _add(inner, "export", "auditing:export", "Write all records as JSON lines", _local)
+    export.add_argument("--out", type=Path, metavar="FILE", help="where to; none: stdout")
+
+
+def _users(commands: Commands) -> None:
+    inner = _group(commands, "user", "Manage who may log in")
+    add = _add(inner, "add", "users:add", "Add a user", _remote)
+    add.add_argument("name", metavar="NAME", help="name to log in with")
+    add.add_argument("--role", default="observer", metavar="ROLE", help="admin, developer or observer (observer)")
+    _add(inner, "list", "users:show", "List users", _remote)
+    passwd = _add(inner, "passwd", "users:passwd", "Set a user's password, which ends their logins", _remote)
+    passwd.add_argument("name", metavar="NAME", help="whose")
+    token = _add(inner, "token", "users:token", "Make a long-lived token for programs", _remote)
+    token.add_argument("name", metavar="NAME", help="in whose name")
+    token.add_argument("--days", type=float, default=90, metavar="N", help="how long it is good for (90)")

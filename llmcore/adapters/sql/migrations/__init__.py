@@ -1,0 +1,1 @@
+"""Changes of the tables, one file each, run by Alembic when a store is opened."""

@@ -1,0 +1,1 @@
+"""The changes in order; a change that has been released is never edited."""

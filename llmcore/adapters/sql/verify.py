@@ -1,0 +1,53 @@
+"""Check an audit chain without a server.
+
+Used by `llmcore audit verify`. Reads only, so it may run beside a server: the head is read first, and rows that come
+after it do no harm.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from llmcore.adapters.sql import schema
+from llmcore.adapters.sql.chain import read_head
+from llmcore.adapters.sql.database import Database, told
+from llmcore.audit import Verification, verify
+from llmcore.errors import NotFound
+
+STORE_NAME = "llmcore.db"
+
+
+def verify_file(data_dir: Path, url: str | None = None) -> Verification:
+    """Check the chain of a store against the `audit.head` in `data_dir`; `url` None: the SQLite file in there.
+
+    Blocks. Raises NotFound if there is no store, Unavailable if it cannot be read.
+    """
+    head = read_head(data_dir)
+    engine = _engine(url or f"sqlite:///{data_dir.absolute() / STORE_NAME}")
+    try:
+        return verify(_rows(engine), head)
+    except SQLAlchemyError as error:
+        raise told(error) from error
+    finally:
+        engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    database = Database(url)
+    if not database.path:
+        return database.readers
+    if not database.path.is_file():
+        raise NotFound(f"There is no store {database.path}: name the right data folder.")
+    read_only = f"{database.path.as_uri()}?mode=ro"
+    return create_engine("sqlite://", creator=lambda: sqlite3.connect(read_only, uri=True), poolclass=NullPool)
+
+
+def _rows(engine: Engine) -> Iterator[tuple[Any, Any, Any]]:
+    with engine.connect() as connection:
+        query = select(schema.audit).order_by(schema.audit.c.seq)
+        for row in connection.execution_options(yield_per=1000).execute(query):
+            yield row.seq, row.record, row.hash

@@ -1,0 +1,88 @@
+"""`llmcore plans`, `approve` and `reject`.
+
+Called by `main`; `whole_digest` also by the chat.
+"""
+
+import string
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from llmcore.cli.asking import show_end
+from llmcore.cli.cards import SHORT, card, plan_table, short_digest
+from llmcore.cli.client import Client
+from llmcore.cli.credentials import run_with_server
+from llmcore.cli.exits import Exit, Usage
+from llmcore.cli.showing import view
+from llmcore.cli.terminal import print_json
+from llmcore.cli.turns import follow
+from llmcore.errors import Conflict
+
+
+def plans(args: Namespace) -> int:
+    """List plans, newest first."""
+
+    async def work(client: Client) -> int:
+        answer = await client.call("plan_list")
+        if args.json:
+            print_json(answer)
+        else:
+            print(plan_table(answer["plans"]))
+        return Exit.DONE
+
+    return run_with_server(args, work)
+
+
+def approve(args: Namespace) -> int:
+    """Approve the plan whose digest was seen, then show its run; with `--json` only the answer."""
+    typed = checked_digits(args.digest)
+
+    async def work(client: Client) -> int:
+        plan = (await client.call("plan_get", {"plan_id": args.plan}))["plan"]
+        feed = client.follow(plan["topic"])
+        params = {"plan_id": plan["plan_id"], "digest": whole_digest(plan, typed), "comment": args.comment}
+        answer = await client.call("plan_approve", {key: value for key, value in params.items() if value is not None})
+        if args.json:
+            print_json(answer)
+            return Exit.DONE
+        plan = answer["plan"]
+        if plan["status"] in ("proposed", "waiting"):
+            print(f"Approved; the plan still waits.\n{card(plan)}")
+            return Exit.WAITS
+        return show_end(await follow(feed, view(), plan["run_id"]))
+
+    return run_with_server(args, work)
+
+
+def reject(args: Namespace) -> int:
+    """Reject a plan."""
+
+    async def work(client: Client) -> int:
+        answer = await client.call("plan_reject", {"plan_id": args.plan, "reason": args.reason})
+        if args.json:
+            print_json(answer)
+        else:
+            print(f"Rejected {answer['plan']['plan_id']}.")
+        return Exit.DONE
+
+    return run_with_server(args, work)
+
+
+def checked_digits(typed: str) -> str:
+    """The hex digits that were typed; Usage for what cannot be a digest."""
+    digits = typed.lower().removeprefix("sha256:")
+    if len(digits) < SHORT or not set(digits) <= set(string.hexdigits):
+        raise Usage(f"A digest is given by its first {SHORT} or more hex digits.")
+    return digits
+
+
+def whole_digest(plan: Mapping[str, Any], digits: str) -> str:
+    """The plan's digest, if it begins with what was typed; Conflict where the plan is not the one that was seen."""
+    digest = str(plan.get("digest") or "")
+    if not digest.removeprefix("sha256:").startswith(digits):
+        raise Conflict(
+            f"The plan's digest is {short_digest(plan) or 'not made yet'}: it is not what you saw."
+            " Look at it again before you approve.",
+            plan_id=plan["plan_id"],
+        )
+    return digest

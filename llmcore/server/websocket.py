@@ -1,0 +1,57 @@
+"""`/ws`: lets a client in or not, and hands its frames on.
+
+Called by Tornado. Knows Tornado; what a frame means is the client object's matter.
+"""
+
+from tornado.websocket import WebSocketHandler
+
+from llmcore.errors import Forbidden, Unavailable
+from llmcore.server.client import Client
+from llmcore.server.web import Handler
+
+
+class SocketHandler(Handler, WebSocketHandler):
+    """One WebSocket."""
+
+    methods = "GET"
+    _client: Client | None = None
+
+    async def prepare(self) -> None:
+        """Let nobody in without a good token, nor a page of another origin: both are answered before the upgrade."""
+        if self.origin_is_foreign():
+            raise Forbidden("Pages of this origin are not allowed.")
+        if self.hub.stopping:
+            raise Unavailable("The server is stopping.")
+        self._session = await self.session(self.get_query_argument("token", "") or self.bearer())
+
+    def check_origin(self, origin: str) -> bool:
+        """Origins were judged before."""
+        return True
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        """Connect the client to its topics."""
+        connection = self.ws_connection
+        if connection is None or connection.stream is None:
+            return
+        self.set_nodelay(True)
+        self.hub.sockets.add(self)
+        client = self._client = Client(self.hub, self, connection.stream, self._session)
+        self.hub.rooms.topics.connect(client)
+        await self.hub.rooms.topics.subscribe("/ping", client)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Hand a frame on; never awaits, so the next one is read at once."""
+        if self._client is not None:
+            self._client.receive(message)
+
+    def on_close(self) -> None:
+        """The socket is gone."""
+        self.hub.sockets.discard(self)
+        if self._client is not None:
+            self._client.lost()
+            self._client = None
+
+    def abort(self) -> None:
+        """Drop the connection without a handshake."""
+        if self.ws_connection is not None and self.ws_connection.stream is not None:
+            self.ws_connection.stream.close()

@@ -17,7 +17,7 @@ _NAME = r"(?:passw(?:or)?d|pwd|secret|token|api[_-]?key|(?:access|private|secret
 _NAMED = re.compile(
     rf"""(?isx)
     (?P<name> {_NAME} \\*["']? \s* (?:=>|[:=]) \s* )
-    (?: (?P<quote>\\*["']) (?:\\.|[^\\])*? (?P=quote) | (?!{re.escape(MASK)}) [^\s,;&"'}})\]]+ )
+    (?: (?P<quote>\\*["']) (?:\\.|[^\\])*? (?:(?P=quote) | \Z) | (?!{re.escape(MASK)}) [^\s,;&"'}})\]]+ )
     """
 )
 _SECRET_KEY = re.compile(rf"(?i){_NAME}$")

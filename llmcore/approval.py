@@ -45,6 +45,13 @@ class Approvals:
             raise NotFound("There is no such plan, or it is not yours to see.", plan_id=plan_id)
         return await self._expired(plan)
 
+    async def visible_list(self, principal: Principal, statuses: Sequence[PlanStatus], limit: int) -> list[Plan]:
+        """The plans that this caller may see, newest first."""
+        requester = None if principal.may_approve(()) else principal.name
+        plans = await self.store.plan_list(requester, statuses, limit)
+        seen = [await self._expired(plan) for plan in plans if sees(plan, principal)]
+        return [plan for plan in seen if not statuses or plan.status in statuses]
+
     async def approve(self, plan_id: str, digest: str, principal: Principal, comment: str = "") -> Plan:
         """Give one person's approval; the plan is `approved` with the last one needed.
 

@@ -29,6 +29,8 @@ from llmcore.policy import Judge
 from llmcore.ports import Attempt, Call, Clock, IntentCaller, Store, rfc3339
 
 MAX_PARALLEL = 8
+RETRY = "retry"
+"""Outcome that a person gives to an `unknown` attempt to have the step tried again."""
 _SETTLED = frozenset({StepState.DONE, StepState.FAILED, StepState.SKIPPED, StepState.UNKNOWN, StepState.UNDONE})
 
 
@@ -105,7 +107,9 @@ class Executor:
         found: dict[str, StepResult] = {}
         for attempt in await self.store.attempt_list(run_id):
             step = plan.step(attempt.step_id)
-            if attempt.outcome is not None:
+            if attempt.outcome == RETRY:
+                found.pop(step.id, None)
+            elif attempt.outcome is not None:
                 state = StepState(attempt.outcome)
                 found[step.id] = _result(step, state, attempt, attempt.result, attempt.error)
             elif self.catalog.get(step.intent).idempotent:

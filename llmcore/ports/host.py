@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from llmcore.plan import Principal
+from llmcore.plan import Preview, Principal, Undo
 
 
 class Clock(Protocol):
@@ -45,6 +45,20 @@ class IntentCaller(Protocol):
 
     async def call(self, call: Call) -> Any:
         """The intent's result as a JSON value; raises LLMCoreError, OutcomeUnknown where nobody can say."""
+        ...
+
+    async def preview(self, intent: str, params: Mapping[str, Any], principal: Principal) -> Preview | None:
+        """What a call would touch; changes nothing. None where the intent cannot tell."""
+        ...
+
+    async def undo_of(
+        self, intent: str, params: Mapping[str, Any], before: Any, result: Any, principal: Principal
+    ) -> Undo | None:
+        """The call that takes a finished one back; None where there is none."""
+        ...
+
+    async def verify(self, intent: str, params: Mapping[str, Any], principal: Principal) -> bool | None:
+        """Whether the effect is there; None where the intent cannot tell."""
         ...
 
 

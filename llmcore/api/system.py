@@ -1,0 +1,65 @@
+"""RPCs about the server itself: status, readiness, the audit trail."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llmcore.api.core import Caller, Core, rpc
+from llmcore.errors import Forbidden, LLMCoreError
+
+PROBE_S = 2.0
+_ORDER = ("ok", "degraded", "down")
+
+
+async def ready(core: Core) -> dict[str, Any]:
+    """Ask every component how it is; a required one that is down makes the whole `down`."""
+    names = list(core.probes)
+    answers = await asyncio.gather(*(_probe(core, name) for name in names))
+    components = dict(zip(names, answers, strict=True))
+    worst = "ok"
+    for component in components.values():
+        state = component["status"] if component["required"] else min(component["status"], "degraded", key=_ORDER.index)
+        worst = max(worst, state, key=_ORDER.index)
+    return {"status": worst, "components": components}
+
+
+async def _probe(core: Core, name: str) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            return dict(await core.probes[name]())
+    except TimeoutError:
+        reason = f"no answer within {PROBE_S:g} s"
+    except LLMCoreError as error:
+        reason = error.message
+    return {"status": "down", "required": name in ("store", "policy"), "reason": reason}
+
+
+@rpc("status")
+async def status(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
+    """What runs here, how it is, and who the caller is."""
+    principal = caller.principal
+    return {
+        **core.status(),
+        "ready": await ready(core),
+        "intents": len(core.catalog),
+        "catalog_version": core.catalog.version,
+        "policy_version": core.judge.policy.version,
+        "user": {"name": principal.name, "role": principal.role, "kind": principal.kind},
+    }
+
+
+@rpc(
+    "audit_query",
+    after_seq={"type": "integer", "minimum": 0},
+    limit={"type": "integer", "minimum": 1, "maximum": 5000},
+    action={"type": "string", "maxLength": 100},
+)
+async def audit_query(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
+    """Records of the audit chain, newest first; for admins."""
+    if caller.principal.role != "admin":
+        raise Forbidden("Only an admin may read the audit trail.")
+    rows = await core.store.audit_rows(params.get("after_seq", 0), params.get("limit", 1000))
+    records = [{"seq": seq, "hash": link, **json.loads(record)} for seq, record, link in rows]
+    wanted = params.get("action")
+    return {"records": [record for record in reversed(records) if wanted in (None, record.get("action"))]}

@@ -1,0 +1,12 @@
+"""The flow of a turn, and the one place that knows its order: plan, policy, approve, run, reply, audit.
+
+Called by api (to propose, decide, cancel) and by the queue (to work a segment). A segment is an async generator of
+AG-UI events; `work` publishes them on the run's topic and is the turn boundary: whatever goes wrong inside becomes the
+segment's last event. Knows no transport and no vendor. Every segment ends with RUN_FINISHED or RUN_ERROR.
+"""
+
+from llmcore.session.flow import Session, SessionOptions
+from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
+from llmcore.session.reply import display_of
+
+__all__ = ["Proposer", "Session", "SessionOptions", "display_of", "refuse_unsupported", "with_time_limits"]

@@ -1,0 +1,415 @@
+"""The session: begins turns, takes people's decisions, works segments and ends them, whatever happens.
+
+`Session` is what api and app hold. Knows no transport.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from llmcore import events
+from llmcore.errors import Conflict, Forbidden, LLMCoreError, NotFound, TimedOut
+from llmcore.executor import RETRY, refused_json
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState
+from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
+from llmcore.session.prose import Abandoned
+from llmcore.session.segments import Segments
+from llmcore.session.turn import Turn
+from llmcore.streams import Topics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """Limits of a turn."""
+
+    wait_s: float = 8.0
+    """How long an RPC waits for work before it answers with an acknowledgement."""
+
+
+class Session:
+    """All turns of this process."""
+
+    def __init__(self, segments: Segments, topics: Topics, queue: Queue, options: SessionOptions) -> None:
+        """Take what a turn needs; nothing runs before the queue is started with `work`."""
+        self._do = segments
+        self._topics = topics
+        self._queue = queue
+        self.options = options
+        self._ended: dict[str, asyncio.Event] = {}
+        self._cancelling: set[str] = set()
+
+    # --- beginning ---
+
+    async def chat(self, asked: Mapping[str, Any], conversation: Conversation, topic: str, owner: Principal) -> Run:
+        """Begin a turn; `asked` has `prompt`, `mode`, `options`, `context`. Its events come on `topic`."""
+        run = Run(
+            run_id=f"rn_{uuid4().hex}",
+            conversation_id=conversation.conversation_id,
+            topic=topic,
+            owner=owner,
+            status=PlanStatus.RUNNING,
+            created_at=self._now(),
+            request=dict(asked),
+        )
+        conversations = self._do.conversations
+        await asyncio.gather(
+            conversations.touch(conversation),
+            self._topics.open(topic, conversation.conversation_id, owner),
+            self._do.store.run_put(run),
+            conversations.say(conversation.conversation_id, "user", asked["prompt"], run.run_id),
+            self._do.audit.record("chat", owner, run_id=run.run_id, prompt=asked["prompt"], mode=asked["mode"]),
+        )
+        await self._enqueue(run)
+        return run
+
+    async def propose(self, plan: Plan, start: bool) -> Plan:
+        """Take a plan from outside: refused, prepared for a decision, or (with `start`) run if nobody has to be asked.
+
+        Returns once the plan can be decided on or runs; after `wait_s` as it is then. Raises Forbidden with rules and
+        reason where policy denies a step.
+        """
+        judged = self._do.proposer.judged(plan)
+        refused = self._do.proposer.refusal(judged)
+        await self._do.audit.record(
+            "plan.propose", plan.requester, plan_id=plan.plan_id, steps=[step.intent for step in plan.steps]
+        )
+        if refused is not None and refused.verdict is not None:
+            raise Forbidden(
+                f"Policy does not allow {refused.intent}: {refused.verdict.reason}",
+                step_id=refused.id,
+                rules=list(refused.verdict.rules),
+                reason=refused.verdict.reason,
+                would_allow=refused.verdict.would_allow,
+            )
+        asks = self._do.proposer.asks(judged)
+        reads = self._do.proposer.first_reads(judged) if asks else frozenset()
+        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+        if not reads:
+            sealed = await self._do.proposer.sealed(judged, {})
+            await self._do.store.plan_put(sealed)
+            self._topics.publish(plan.topic, Turn(self._run_of(sealed), planned=sealed).snapshot(), None)
+            return await self._start(sealed, 1) if start and not asks else sealed
+        run = self._run_of(judged)
+        prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=run.run_id)
+        await asyncio.gather(self._do.store.plan_put(prepared), self._do.store.run_put(run))
+        await self._enqueue(run)
+        return await self._after(run.run_id, prepared)
+
+    async def _after(self, run_id: str, plan: Plan) -> Plan:
+        with suppress(TimedOut):
+            await self.settled(run_id)
+        return await self._do.store.plan_get(plan.plan_id) or plan
+
+    def _run_of(self, plan: Plan) -> Run:
+        return Run(
+            run_id=plan.run_id or f"rn_{uuid4().hex}",
+            conversation_id=plan.conversation_id,
+            topic=plan.topic,
+            owner=plan.requester,
+            status=PlanStatus.RUNNING,
+            created_at=self._now(),
+            plan_id=plan.plan_id,
+        )
+
+    # --- decisions ---
+
+    async def approve(self, plan_id: str, digest: str, principal: Principal, comment: str) -> Plan:
+        """Give an approval; with the last one needed the run starts. Policy is asked again at this moment."""
+        seen = await self._do.proposer.approvals.visible(plan_id, principal)
+        refused = self._do.proposer.refusal(self._do.proposer.judged(seen))
+        if refused is not None and refused.verdict is not None:
+            raise Forbidden(f"Policy does not allow {refused.intent} any more: {refused.verdict.reason}")
+        plan = await self._do.proposer.approvals.approve(plan_id, digest, principal, comment)
+        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+        self._topics.join(plan.topic, principal)
+        if plan.status is not PlanStatus.APPROVED:
+            self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
+            return plan
+        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+        return await self._start(plan, earlier.segment + 1 if earlier else 1)
+
+    async def _start(self, plan: Plan, segment: int) -> Plan:
+        """Have a decided plan run; the store says so before this returns."""
+        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+        run = replace(earlier or self._run_of(plan), status=PlanStatus.RUNNING, segment=segment, plan_id=plan.plan_id)
+        started = replace(plan, run_id=run.run_id)
+        if started.status is PlanStatus.PROPOSED:
+            started = started.moved(PlanStatus.RUNNING)
+        if not await self._do.store.plan_swap(started, plan):
+            raise Conflict("The plan was changed by somebody else at this moment.", plan_id=plan.plan_id)
+        await self._do.store.run_put(run)
+        await self._enqueue(run)
+        return started
+
+    async def reject(self, plan_id: str, principal: Principal, reason: str) -> Plan:
+        """Say no; a waiting run ends."""
+        plan = await self._do.proposer.approvals.reject(plan_id, principal, reason)
+        await self._ended_by_decision(plan, f"The plan was rejected by {principal.name}. {reason}".strip())
+        return plan
+
+    async def edit(self, plan_id: str, steps: tuple[Step, ...], principal: Principal) -> Plan:
+        """Replace the steps of a waiting plan: judged and sealed anew, approvals dropped."""
+        plan = await self._do.proposer.approvals.visible(plan_id, principal)
+        kept = {_same(step): step for step in plan.steps}
+        merged = tuple(replace(step, state=kept[_same(step)].state) if _same(step) in kept else step for step in steps)
+        edited = self._do.proposer.judged(replace(plan, steps=merged, approval=None, digest=None))
+        if refused := self._do.proposer.refusal(edited):
+            reason = refused.verdict.reason if refused.verdict else ""
+            raise Forbidden(f"Policy does not allow {refused.intent}: {reason}", step_id=refused.id)
+        if self._do.proposer.first_reads(edited):
+            raise Conflict("An edit may not add reads that feed a change; make a new plan.", plan_id=plan_id)
+        sealed = await self._do.proposer.sealed(edited, {})
+        stored = await self._do.proposer.approvals.replace_steps(plan, sealed, principal)
+        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+        self._topics.publish(plan.topic, Turn(self._run_of(stored), planned=stored).snapshot(), plan.run_id)
+        return stored
+
+    async def cancel(self, run_id: str, principal: Principal) -> Run:
+        """Stop a run wherever it is: in the model call, in a step, or while it waits for people."""
+        run = await self.visible_run(run_id, principal)
+        if run.status in TERMINAL:
+            return run
+        await self._do.audit.record("run.cancel", principal, run_id=run_id)
+        if run.status is PlanStatus.RUNNING:
+            self._cancelling.add(run_id)
+            if await self._queue.cancel(run_id):
+                with suppress(TimedOut):
+                    await self.settled(run_id)
+                return await self._do.store.run_get(run_id) or run
+            self._cancelling.discard(run_id)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        if plan is not None and plan.status not in TERMINAL:
+            cancelled = plan.moved(PlanStatus.CANCELLED)
+            if not await self._do.store.plan_swap(cancelled, plan):
+                raise Conflict("The plan was decided at this moment.", plan_id=plan.plan_id)
+            await self._ended_by_decision(cancelled, f"The run was stopped by {principal.name}.")
+        stopped = replace(run, status=PlanStatus.CANCELLED)
+        await self._do.store.run_put(stopped)
+        return stopped
+
+    async def resolve(self, run_id: str, step_id: str, outcome: str, principal: Principal) -> Run:
+        """Say what became of an `unknown` step: it was `done`, is to be tried again (`retry`), or all ends (`stop`)."""
+        run = await self.visible_run(run_id, principal)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        if plan is None or run.status is not PlanStatus.WAITING:
+            raise Conflict("This run has no step that waits for a person's word.", run_id=run_id)
+        if not principal.may_approve(plan.approval.roles if plan.approval else ()):
+            raise Forbidden("Only an approver may say what became of a step.", run_id=run_id)
+        attempts = [found for found in await self._do.store.attempt_list(run_id) if found.step_id == step_id]
+        step = next((step for step in plan.steps if step.id == step_id and step.state is StepState.UNKNOWN), None)
+        if step is None or not attempts:
+            raise Conflict(f"Step {step_id} is not unknown.", run_id=run_id)
+        await self._do.audit.record("run.resolve", principal, run_id=run_id, step_id=step_id, outcome=outcome)
+        await self._do.store.attempt_end(self._resolved(attempts[-1], outcome, principal))
+        state = {"done": StepState.DONE, "retry": StepState.PENDING}.get(outcome, StepState.FAILED)
+        changed = plan.with_step(replace(step, state=state))
+        next_plan = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
+        if not await self._do.store.plan_swap(next_plan, plan):
+            raise Conflict("Somebody else has decided at this moment.", run_id=run_id)
+        if outcome == "stop":
+            await self._ended_by_decision(next_plan, f"The run was ended by {principal.name}.")
+            return await self._do.store.run_get(run_id) or run
+        again = replace(run, status=PlanStatus.RUNNING, segment=run.segment + 1)
+        await self._do.store.run_put(again)
+        await self._enqueue(again)
+        return again
+
+    def _resolved(self, attempt: Attempt, outcome: str, principal: Principal) -> Attempt:
+        word = {"done": StepState.DONE.value, "retry": RETRY}.get(outcome, StepState.FAILED.value)
+        error = None if outcome == "done" else {"error": "unknown", "message": f"Decided by {principal.name}."}
+        return replace(attempt, outcome=word, error=error, finished_at=self._now())
+
+    async def _ended_by_decision(self, plan: Plan, words: str) -> None:
+        """A waiting plan came to its end without running: tell its viewers and store the run so."""
+        run = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+        turn = Turn(run or self._run_of(plan), planned=plan, text=words)
+        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+        self._topics.publish(plan.topic, turn.snapshot(), plan.run_id)
+        if run is not None:
+            await self._do.store.run_put(turn.ended(plan.status))
+            await self._do.conversations.say(
+                run.conversation_id, "assistant", words, run.run_id, {"plan_id": plan.plan_id}
+            )
+
+    # --- looking ---
+
+    async def visible_plan(self, plan_id: str, principal: Principal) -> Plan:
+        """A plan that this caller may see; raises NotFound for all others."""
+        return await self._do.proposer.approvals.visible(plan_id, principal)
+
+    async def visible_plans(self, principal: Principal, statuses: Sequence[PlanStatus], limit: int) -> Sequence[Plan]:
+        """All plans that this caller may see, newest first."""
+        return await self._do.proposer.approvals.visible_list(principal, statuses, limit)
+
+    async def visible_run(self, run_id: str, principal: Principal) -> Run:
+        """A run that this caller may see: their own, or one whose plan they could approve."""
+        run = await self._do.store.run_get(run_id)
+        if run is not None and run.owner.name != principal.name:
+            try:
+                await self._do.proposer.approvals.visible(run.plan_id or "", principal)
+            except NotFound:
+                run = None
+        if run is None:
+            raise NotFound("There is no such run, or it is not yours to see.", run_id=run_id)
+        return run
+
+    async def settled(self, run_id: str) -> None:
+        """Wait until the running segment of a run has ended; raises TimedOut after `wait_s`."""
+        try:
+            async with asyncio.timeout(self.options.wait_s):
+                if (ended := self._ended.get(run_id)) is not None:
+                    await ended.wait()
+        except TimeoutError as late:
+            raise TimedOut("The work goes on; its events tell how it ends.", run_id=run_id) from late
+
+    def nobody_reads(self, topics: Sequence[str]) -> None:
+        """Viewers left: cancel the model calls of topics that have none any more. Steps go on."""
+        for topic in topics:
+            if not self._topics.viewers(topic):
+                self._do.calls.abandon(topic)
+
+    # --- working ---
+
+    async def recover(self) -> None:
+        """Start plans that were approved but not begun when the process ended."""
+        for plan in await self._do.store.plan_list(statuses=[PlanStatus.APPROVED]):
+            earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+            await self._start(plan, earlier.segment + 1 if earlier else 1)
+
+    async def _enqueue(self, run: Run) -> None:
+        self._ended.setdefault(run.run_id, asyncio.Event())
+        await self._queue.enqueue(run.run_id, run.segment)
+
+    async def work(self, run_id: str, segment: int) -> None:
+        """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash."""
+        run = await self._do.store.run_get(run_id)
+        if run is None or run.status is not PlanStatus.RUNNING or run.segment != segment:
+            return
+        await self._topics.open(run.topic, run.conversation_id, run.owner)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        turn = Turn(run, planned=plan, stored=plan)
+        try:
+            await self._segment(turn)
+        except asyncio.CancelledError:
+            if run_id not in self._cancelling:
+                raise  # the process stops; the journal lets the next one go on
+            await asyncio.shield(self._stopped(turn))
+        except Abandoned as left:
+            await self._failed(turn, left, PlanStatus.CANCELLED)
+        except LLMCoreError as error:
+            await self._failed(turn, error, PlanStatus.FAILED)
+        except Exception:
+            log.exception("turn failed", extra={"action": "turn", "run": run_id})
+            await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
+        finally:
+            self._cancelling.discard(run_id)
+            if (ended := self._ended.pop(run_id, None)) is not None:
+                ended.set()
+
+    async def _segment(self, turn: Turn) -> None:
+        self._publish(turn, turn.started())
+        async with aclosing(self._course(turn)) as course:
+            async for event in course:
+                self._publish(turn, event)
+        status = turn.planned.status if turn.planned else PlanStatus.DONE
+        if status is PlanStatus.FAILED:
+            raise _StepFailed(turn)
+        await self._close(turn, status)
+        self._publish(turn, turn.finished(status))
+
+    def _course(self, turn: Turn) -> Any:
+        if turn.planned is None:
+            return self._do.understand(turn)
+        return self._do.carry_out(turn) if turn.planned.digest else self._do.proceed(turn)
+
+    async def _stopped(self, turn: Turn) -> None:
+        """A person stopped it."""
+        if turn.speaking:
+            self._publish(turn, events.text_end(turn.message_id))
+        turn.text = turn.text or "Stopped."
+        await self._move_plan(turn, PlanStatus.CANCELLED)
+        await self._close(turn, PlanStatus.CANCELLED)
+        self._publish(turn, turn.finished(PlanStatus.CANCELLED))
+
+    async def _failed(self, turn: Turn, error: LLMCoreError, status: PlanStatus) -> None:
+        """It went wrong; what was said so far is kept and marked as incomplete."""
+        if turn.speaking:
+            self._publish(turn, events.text_end(turn.message_id))
+        if not turn.text:
+            turn.text = error.message
+        elif not isinstance(error, _StepFailed):
+            turn.meta["incomplete"] = True
+        try:
+            await self._move_plan(turn, PlanStatus.FAILED)
+            await self._close(turn, status, refused_json(error))
+        except LLMCoreError as lost:
+            log.error("the end of a turn could not be stored: %s", lost.message, extra={"run": turn.run.run_id})
+        if isinstance(error, Abandoned):
+            self._publish(turn, turn.finished(PlanStatus.CANCELLED))
+        else:
+            self._publish(turn, events.run_error(error.message, error.code))
+
+    async def _move_plan(self, turn: Turn, status: PlanStatus) -> None:
+        plan = await self._do.store.plan_get(turn.planned.plan_id) if turn.planned else None
+        if plan is None or plan.status in TERMINAL or plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
+            return
+        moved = plan.moved(status)
+        await self._do.store.plan_swap(moved, plan)
+        turn.planned = turn.stored = moved
+        self._publish(turn, turn.snapshot())
+
+    async def _close(self, turn: Turn, status: PlanStatus, error: Mapping[str, Any] | None = None) -> None:
+        """Everything about the segment's end, in one commit."""
+        meta = {
+            **turn.meta,
+            "plan_id": turn.planned.plan_id if turn.planned else None,
+            "answered_by": turn.answered_by,
+            "results": turn.shown,
+            "prose": turn.prose,
+            **({"error": dict(error)} if error else {}),
+        }
+        kept = {key: value for key, value in meta.items() if value not in (None, [], False)}
+        run = turn.ended(status, error)
+        await asyncio.gather(
+            self._do.conversations.say(run.conversation_id, "assistant", turn.text, run.run_id, kept),
+            self._do.store.run_put(run),
+            self._do.audit.record(
+                "run.segment",
+                run.owner,
+                run_id=run.run_id,
+                segment=run.segment,
+                plan_id=run.plan_id,
+                status=status.value,
+                answered_by=turn.answered_by,
+                error=error,
+            ),
+        )
+
+    def _publish(self, turn: Turn, event: events.Event) -> None:
+        self._topics.publish(turn.run.topic, event, turn.run.run_id)
+
+    def _now(self) -> str:
+        return rfc3339(self._do.clock.now())
+
+
+class _StepFailed(LLMCoreError):
+    """A step failed; carries that step's own code."""
+
+    def __init__(self, turn: Turn) -> None:
+        failed = next(
+            (result for result in turn.results.values() if result.state is StepState.FAILED and result.error), None
+        )
+        error = (failed.error if failed else None) or {"error": "internal", "message": "The plan failed."}
+        intent = failed.intent if failed else "the plan"
+        super().__init__(f"{intent} failed: {error['message']}", step_id=failed.step_id if failed else None)
+        self.code = str(error["error"])  # type: ignore[misc]  # an instance tells the step's code
+
+
+def _same(step: Step) -> str:
+    return f"{step.id} {step.intent} {sorted(step.params.items(), key=str)} {sorted(step.needs)}"

@@ -1,0 +1,176 @@
+"""From checked steps to a plan that people can decide on: verdicts, previews, literal params, digest.
+
+Called by the flow in `session`. Knows neither sockets nor the model.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmcore.approval import Approvals
+from llmcore.catalog import Catalog
+from llmcore.errors import BadParams, LLMCoreError, NotFound
+from llmcore.executor import resolve
+from llmcore.plan import (
+    Decision,
+    Plan,
+    PlanStatus,
+    Principal,
+    Step,
+    StepResult,
+    StepState,
+    digest,
+    feeding_reads,
+    is_reference,
+    references,
+)
+from llmcore.policy import Judge
+from llmcore.ports import IntentCaller
+
+LONG_TIMEOUT_S = 3600.0
+"""Time-out of a step whose intent may take long and whose plan names none."""
+
+Vocabulary = Callable[[], Mapping[str, Sequence[str]]]
+"""The lists that the host itself gives: targets, logs, scripts and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposer:
+    """Prepares plans for a decision."""
+
+    catalog: Catalog
+    caller: IntentCaller
+    judge: Judge
+    approvals: Approvals
+    vocabulary: Vocabulary
+
+    def judged(self, plan: Plan) -> Plan:
+        """The plan with what policy says of each step."""
+        votes = len(plan.approval.given) if plan.approval else 0
+        return replace(
+            plan,
+            steps=tuple(
+                replace(step, verdict=self.judge.verdict(step, plan.requester, plan.origin, votes))
+                for step in plan.steps
+            ),
+        )
+
+    @staticmethod
+    def refusal(plan: Plan) -> Step | None:
+        """The first step that policy denies, if any."""
+        return next(
+            (step for step in plan.steps if step.verdict and step.verdict.decision is Decision.DENY),
+            None,
+        )
+
+    @staticmethod
+    def asks(plan: Plan) -> bool:
+        """True if some step waits for people."""
+        return any(step.verdict and step.verdict.decision is Decision.ASK for step in plan.steps)
+
+    @staticmethod
+    def first_reads(plan: Plan) -> frozenset[str]:
+        """Reads that have to run before anyone is asked and have not yet."""
+        waiting = feeding_reads(plan.steps)
+        return frozenset(step.id for step in plan.steps if step.id in waiting and step.state is StepState.PENDING)
+
+    async def sealed(self, plan: Plan, results: Mapping[str, StepResult]) -> Plan:
+        """The plan ready for a decision: literal params, previews, verdicts over them, approval and digest.
+
+        Raises LLMCoreError where a reference finds nothing or the found values do not fit.
+        """
+        literal = tuple([await self._literal(plan, step, results) for step in plan.steps])
+        tainted = plan.origin.tainted or self._from_results(plan.steps, literal)
+        shown = self.judged(replace(plan, steps=literal, origin=replace(plan.origin, tainted=tainted)))
+        shown = replace(shown, approval=self.approvals.asked(shown.steps))
+        return replace(shown.moved(PlanStatus.PROPOSED), digest=digest(shown))
+
+    async def _literal(self, plan: Plan, step: Step, results: Mapping[str, StepResult]) -> Step:
+        if not step.mutates or step.state is not StepState.PENDING:
+            return step
+        known = {step_id: result for step_id, result in results.items() if not plan.step(step_id).mutates}
+        params = _resolve_known(step.params, known)
+        found = replace(step, params=params)
+        if any(True for _ in references(params)):
+            return found  # refers to a change of this same plan: shown as "result of ..."
+        self.catalog.validate(step.intent, params)
+        try:
+            preview = await self.caller.preview(step.intent, params, plan.requester)
+        except NotFound:
+            return found  # a missing target does not refuse the plan; the step fails when it runs
+        undo = await self._undo(plan.requester, found, preview.before if preview else None)
+        return replace(found, preview=preview, undo=undo)
+
+    async def _undo(self, principal: Principal, step: Step, before: Any) -> Any:
+        try:
+            return await self.caller.undo_of(step.intent, step.params, before, None, principal)
+        except LLMCoreError:
+            return None
+
+    def _from_results(self, before: Iterable[Step], after: Iterable[Step]) -> bool:
+        """True if a mutating step got a value out of a result that the host itself does not list."""
+        listed = {str(value) for values in self.vocabulary().values() for value in values}
+        return any(
+            value not in listed
+            for old, new in zip(before, after, strict=True)
+            if old.mutates
+            for value in _filled(old.params, new.params)
+        )
+
+
+def with_time_limits(steps: Sequence[Step], catalog: Catalog, raw: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Give steps whose work takes long more time than the default, where the plan named none."""
+    return tuple(
+        replace(step, timeout_s=LONG_TIMEOUT_S)
+        if catalog.get(step.intent).long_running and "timeout_s" not in given
+        else step
+        for step, given in zip(steps, raw, strict=True)
+    )
+
+
+def refuse_unsupported(steps: Sequence[Step]) -> None:
+    """Raise BadParams for plan features that this version does not run."""
+    fields = []
+    for number, step in enumerate(steps):
+        if step.when is not None:
+            message = "conditions are not run by this version; split the plan"
+            fields.append({"pointer": f"/steps/{number}/when", "message": message})
+        if step.on_error.value == "undo":
+            message = "undo on error is not run by this version; use stop or continue"
+            fields.append({"pointer": f"/steps/{number}/on_error", "message": message})
+    if fields:
+        raise BadParams(f"The plan is refused: {fields[0]['pointer']} {fields[0]['message']}.", fields)
+
+
+def _resolve_known(value: Any, results: Mapping[str, StepResult]) -> Any:
+    if is_reference(value):
+        return resolve(value, results) if value["$from"] in results else value
+    if isinstance(value, Mapping):
+        return {key: _resolve_known(inner, results) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_resolve_known(inner, results) for inner in value]
+    return value
+
+
+def _filled(before: Any, after: Any) -> Iterable[str]:
+    """The text of all values that stand where a reference stood."""
+    if is_reference(before):
+        if not is_reference(after):
+            yield from _texts(after)
+    elif isinstance(before, Mapping):
+        for key, inner in before.items():
+            yield from _filled(inner, after[key])
+    elif isinstance(before, list | tuple):
+        for old, new in zip(before, after, strict=True):
+            yield from _filled(old, new)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    else:
+        yield str(value)

@@ -1,0 +1,300 @@
+"""The segments of a turn as async generators of events, in the order in which things happen.
+
+Called by `Session.work`. Each generator leaves the turn's text, results and plan behind and yields neither the first
+nor the last event of the segment: those belong to `work`, which alone knows how the segment ended.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from llmcore import events
+from llmcore.audit import Audit
+from llmcore.catalog import Catalog
+from llmcore.conversation import Conversations
+from llmcore.errors import Forbidden, LLMCoreError
+from llmcore.events import Activity, Event
+from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
+from llmcore.plan import OnError, Origin, Plan, PlanStatus, StepState, digest
+from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
+from llmcore.ports import Clock, Model, ModelRequest, Store, StoredMessage, rfc3339
+from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
+from llmcore.session.prose import ModelCalls, Prose, answer_request, results_request
+from llmcore.session.reply import results_of, text_of
+from llmcore.session.turn import Turn
+
+_WITHOUT_MODEL = frozenset({"local", "cache", "template", "api"})
+"""Plans that no model had a part in get no model's words either: they cost no tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Everything a turn needs."""
+
+    store: Store
+    catalog: Catalog
+    planner: Planner
+    model: Model
+    proposer: Proposer
+    executor: Executor
+    conversations: Conversations
+    audit: Audit
+    clock: Clock
+    calls: ModelCalls
+
+    # --- a chat turn ---
+
+    async def understand(self, turn: Turn) -> AsyncIterator[Event]:
+        """The first segment of a chat: from words to an answer, a question, or a plan that runs or waits."""
+        asked = turn.run.request
+        window, stored = await self.conversations.window(turn.run.conversation_id, turn.run.run_id)
+        if asked["mode"] == "answer":
+            async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
+                yield event
+            return
+        request = PlanRequest(
+            text=asked["prompt"],
+            principal=turn.run.owner,
+            history=window.messages,
+            visible=self.catalog.visible_to(turn.run.owner),
+            vocabulary=self.proposer.vocabulary(),
+            pending=_pending(stored),
+            mode=asked["mode"],
+        )
+        async with self.calls.watched(turn.run.topic):
+            draft = await self.planner.plan(request)
+        turn.usage += draft.usage
+        turn.answered_by = draft.answered_by
+        if draft.kind == "plan":
+            tainted = draft.tainted or (window.untrusted and draft.answered_by != "local")
+            turn.planned = self._plan_of(turn, draft, tainted)
+            async for event in self.proceed(turn):
+                yield event
+        elif draft.kind == "answer" and not draft.text and self.model.available:
+            async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
+                yield event
+        else:
+            turn.meta = _kept(draft)
+            for event in self._say(turn, draft.text or "I cannot do this here."):
+                yield event
+
+    def _plan_of(self, turn: Turn, draft: Draft, tainted: bool) -> Plan:
+        raw = [
+            {
+                "id": f"s{number + 1}",
+                "intent": step.intent,
+                "params": step.params,
+                "needs": [f"s{need + 1}" for need in step.needs],
+                "when": step.when,
+            }
+            for number, step in enumerate(draft.steps)
+        ]
+        steps = with_time_limits(self.catalog.steps(raw), self.catalog, raw)
+        refuse_unsupported(steps)
+        words = turn.run.request["prompt"]
+        return Plan(
+            plan_id=f"pl_{uuid4().hex}",
+            requester=turn.run.owner,
+            conversation_id=turn.run.conversation_id,
+            topic=turn.run.topic,
+            created_at=rfc3339(self.clock.now()),
+            origin=Origin(kind="chat", id=turn.run.run_id, tainted=tainted),
+            steps=steps,
+            run_id=turn.run.run_id,
+            title=" ".join(words.split())[:80],
+            request=words,
+            confidence=draft.confidence,
+            answered_by=draft.answered_by or "local",
+        )
+
+    # --- a plan ---
+
+    async def proceed(self, turn: Turn) -> AsyncIterator[Event]:
+        """A new plan: refuse it, run it where policy allows, or prepare it for people to decide."""
+        plan = self.proposer.judged(turn.plan)
+        if (refused := self.proposer.refusal(plan)) is not None and refused.verdict is not None:
+            turn.planned = plan.moved(PlanStatus.REJECTED)
+            await self._keep(turn)
+            yield turn.snapshot()
+            verdict = refused.verdict
+            raise Forbidden(
+                f"Policy does not allow {refused.intent}: {verdict.reason}",
+                rules=list(verdict.rules),
+                reason=verdict.reason,
+                would_allow=verdict.would_allow,
+                plan_id=plan.plan_id,
+            )
+        asks = self.proposer.asks(plan)
+        turn.planned = plan if asks else replace(plan, digest=digest(plan))
+        reads = self.proposer.first_reads(plan) if asks else None
+        if reads is None or reads:
+            turn.planned = turn.plan.moved(PlanStatus.RUNNING)
+            await self._keep(turn)
+            yield turn.snapshot()
+            async for event in self._run(turn, reads):
+                yield event
+        if asks and not self._stopped(turn):
+            turn.planned = await self.proposer.sealed(turn.plan, turn.results)
+            await self._keep(turn)
+            yield turn.snapshot()
+            for event in self._say(turn, waiting_text(turn.plan)):
+                yield event
+            return
+        async for event in self._reply(turn):
+            yield event
+
+    async def carry_out(self, turn: Turn) -> AsyncIterator[Event]:
+        """An approved plan: run what is left of it."""
+        turn.planned = replace(turn.plan.moved(PlanStatus.RUNNING), run_id=turn.run.run_id)
+        await self._keep(turn)
+        yield turn.snapshot()
+        async for event in self._run(turn, None):
+            yield event
+        async for event in self._reply(turn):
+            yield event
+
+    async def _run(self, turn: Turn, only: frozenset[str] | None) -> AsyncIterator[Event]:
+        steps = self.executor.run(turn.plan, turn.run.run_id, turn.plan.requester, only)
+        async with aclosing(steps) as happenings:
+            async for happening in happenings:
+                for event in await self._told(turn, happening):
+                    yield event
+
+    async def _told(self, turn: Turn, happening: StepEvent) -> Sequence[Event]:
+        """The events of one happening; keeps the plan's step states in step with them."""
+        step = turn.plan.step(happening.step.id)
+        call_id = f"{turn.run.run_id}.{step.id}"
+        if isinstance(happening, StepBegan):
+            turn.planned = turn.plan.with_step(replace(step, state=StepState.RUNNING))
+            called = events.tool_call(call_id, step.intent, happening.params)
+            return [events.step_started(step.id), *called, turn.snapshot()]
+        if isinstance(happening, StepProgress):
+            place = f"/steps/{[other.id for other in turn.plan.steps].index(step.id)}/progress/-"
+            patch = [{"op": "add", "path": place, "value": dict(happening.data)}]
+            return [events.activity_delta(Activity.PLAN, turn.plan.plan_id, patch)]
+        result = happening.result
+        turn.results[step.id] = result
+        turn.planned = turn.plan.with_step(replace(step, state=result.state))
+        await self._keep(turn)
+        if result.attempts == 0:
+            return [turn.snapshot()]
+        content = result.error if result.error is not None else result.result
+        told = events.tool_result(call_id, f"{call_id}.result", content)
+        return [told, events.step_finished(step.id), turn.snapshot()]
+
+    @staticmethod
+    def _stopped(turn: Turn) -> bool:
+        return status_of(turn) is not PlanStatus.DONE
+
+    # --- words ---
+
+    async def _reply(self, turn: Turn) -> AsyncIterator[Event]:
+        """The plan has run: say what came of it, from the results; a model may put it in words if all went well."""
+        status = status_of(turn)
+        turn.planned = turn.plan.moved(status)
+        await self._keep(turn)
+        yield turn.snapshot()
+        turn.shown = results_of(turn.plan, turn.results)
+        turn.meta = {"untrusted": any(not step.mutates for step in turn.plan.steps)}
+        all_done = all(result.state is StepState.DONE for result in turn.results.values())
+        asked = turn.run.request
+        if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.model.available:
+            request = results_request(turn.plan.request, turn.shown, asked.get("options", {}))
+            changed = any(step.mutates for step in turn.plan.steps)
+            try:
+                async for event in self._speak(turn, request, may_claim=changed):
+                    yield event
+                return
+            except LLMCoreError:
+                if turn.text:
+                    raise
+        for event in self._say(turn, text_of(turn.plan, turn.results)):
+            yield event
+
+    def _say(self, turn: Turn, text: str) -> Sequence[Event]:
+        """Words of our own, as one message."""
+        turn.text = text
+        return [
+            events.text_start(turn.message_id),
+            events.text_content(turn.message_id, text),
+            events.text_end(turn.message_id),
+        ]
+
+    async def _speak(self, turn: Turn, request: ModelRequest, may_claim: bool = False) -> AsyncIterator[Event]:
+        """Words of the model, as they come; what was shown is kept in `turn.text` whatever happens."""
+        prose = Prose()
+        turn.prose = True
+        try:
+            async with self.calls.watched(turn.run.topic):
+                async for piece in prose.stream(self.model, request, may_claim):
+                    if not turn.speaking:
+                        turn.speaking = True
+                        yield events.text_start(turn.message_id)
+                    yield events.text_content(turn.message_id, piece)
+        finally:
+            turn.text = prose.text
+            turn.usage += prose.usage
+            turn.answered_by = prose.provider or turn.answered_by
+            turn.meta["incomplete"] = not prose.complete
+        if turn.speaking:
+            turn.speaking = False
+            yield events.text_end(turn.message_id)
+
+    async def _keep(self, turn: Turn) -> None:
+        """Store the plan as it is now; refused if somebody else has changed it meanwhile."""
+        if turn.stored is None:
+            await self.store.plan_put(turn.plan)
+        elif turn.plan != turn.stored and not await self.store.plan_swap(turn.plan, turn.stored):
+            raise Forbidden("The plan was changed by somebody else while it ran, so it was stopped.")
+        turn.stored = turn.plan
+
+
+def status_of(turn: Turn) -> PlanStatus:
+    """What the settled steps make of the plan."""
+    states = {step_id: result.state for step_id, result in turn.results.items()}
+    if StepState.UNKNOWN in states.values():
+        return PlanStatus.WAITING
+    stops = [turn.plan.step(step_id) for step_id, state in states.items() if state is StepState.FAILED]
+    if any(step.on_error is not OnError.CONTINUE for step in stops):
+        return PlanStatus.FAILED
+    return PlanStatus.DONE
+
+
+def waiting_text(plan: Plan) -> str:
+    """What is said when a plan waits for people."""
+    steps = [step for step in plan.steps if step.mutates and step.state is StepState.PENDING]
+    names = ", ".join(f"**{step.intent}**" for step in steps)
+    reasons = dict.fromkeys(step.verdict.reason for step in steps if step.verdict and step.verdict.reason)
+    count = plan.approval.needed if plan.approval else 1
+    people = "one approval" if count == 1 else f"{count} approvals"
+    return f"Should I continue? This plan ({names}) needs {people} before it runs. {' '.join(reasons)}".strip()
+
+
+def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
+    """The question that the last message asked, if it asked one."""
+    if not stored or stored[-1].role != "assistant" or not stored[-1].meta.get("pending"):
+        return None
+    kept: Mapping[str, Any] = stored[-1].meta["pending"]
+    return Draft(
+        kind="clarify",
+        steps=tuple(DraftStep(step["intent"], step["params"], tuple(step["needs"])) for step in kept["steps"]),
+        text=stored[-1].content,
+        answered_by=kept["answered_by"],
+        confidence=kept["confidence"],
+        missing=tuple(kept["missing"]),
+    )
+
+
+def _kept(draft: Draft) -> dict[str, Any]:
+    if draft.kind != "clarify" or not draft.steps:
+        return {}
+    steps = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in draft.steps]
+    pending = {
+        "steps": steps,
+        "missing": list(draft.missing),
+        "answered_by": draft.answered_by,
+        "confidence": draft.confidence,
+    }
+    return {"pending": pending}

@@ -1,0 +1,94 @@
+"""What is known of one segment while it runs, and the words that end it.
+
+Used by the flow only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+from llmcore import events
+from llmcore.events import Activity, Event
+from llmcore.plan import Plan, PlanStatus, StepResult, plan_json
+from llmcore.ports import Run, Usage
+
+
+@dataclass(slots=True)
+class Turn:
+    """One segment of a run."""
+
+    run: Run
+    planned: Plan | None = None
+    """The plan, once there is one."""
+    stored: Plan | None = None
+    """The plan as the store has it."""
+    results: dict[str, StepResult] = field(default_factory=dict)
+    text: str = ""
+    answered_by: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    """Entries of `RUN_FINISHED.result.results`."""
+    prose: bool = False
+    """True if a model wrote the text."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """Notes kept with the reply's message."""
+    message_id: str = field(default_factory=lambda: f"ms_{uuid4().hex}")
+    speaking: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of a turn that has one."""
+        if self.planned is None:
+            raise LookupError("this turn has no plan")
+        return self.planned
+
+    @property
+    def segment_id(self) -> str:
+        """AG-UI's run id of this segment."""
+        return f"{self.run.run_id}.{self.run.segment}"
+
+    def started(self) -> Event:
+        """The segment's first event."""
+        return events.run_started(self.run.conversation_id, self.segment_id)
+
+    def snapshot(self) -> Event:
+        """The plan as it is now."""
+        return events.activity(Activity.PLAN, self.plan.plan_id, plan_json(self.plan))
+
+    def result(self) -> Mapping[str, Any]:
+        """`RUN_FINISHED.result`."""
+        return {
+            "text": self.text,
+            "usage": usage_json(self.usage),
+            "plan_id": self.planned.plan_id if self.planned else None,
+            "results": self.shown,
+            "answered_by": self.answered_by,
+            "prose": self.prose,
+        }
+
+    def finished(self, status: PlanStatus) -> Event:
+        """The last event of a segment that did not fail."""
+        outcome = events.success()
+        if status is PlanStatus.CANCELLED:
+            outcome = events.cancelled()
+        elif status in (PlanStatus.PROPOSED, PlanStatus.WAITING) and self.planned:
+            expires = self.plan.approval.expires_at if self.plan.approval else None
+            outcome = events.interrupt(self.plan.plan_id, self.text, expires)
+        return events.run_finished(self.run.conversation_id, self.segment_id, outcome, self.result())
+
+    def ended(self, status: PlanStatus, error: Mapping[str, Any] | None = None) -> Run:
+        """The run as it is stored at the end of the segment."""
+        return replace(
+            self.run,
+            status=status,
+            plan_id=self.planned.plan_id if self.planned else None,
+            text=self.text,
+            usage=self.run.usage + self.usage,
+            error=error,
+        )
+
+
+def usage_json(usage: Usage) -> dict[str, int]:
+    """Tokens as the wire has them."""
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}

@@ -112,7 +112,7 @@ class Accounts:
 
         check()
         user = await self._store.user_get(username) if _NAME.fullmatch(username) else None
-        right = await self._passwords.verify(user and user.password_hash, password_sha256, check)
+        right = await self._passwords.verify(user.password_hash if user else None, password_sha256, check)
         if user is None or not right:
             self._users.fail(username)
             self._remotes.fail(remote)

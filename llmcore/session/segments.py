@@ -4,7 +4,7 @@ Called by `Session.work`. Each generator leaves the turn's text, results and pla
 nor the last event of the segment: those belong to `work`, which alone knows how the segment ended.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,9 @@ from llmcore.session.prose import ModelCalls, Prose, answer_request, results_req
 from llmcore.session.reply import results_of, text_of
 from llmcore.session.turn import Turn
 
+Models = Callable[[Mapping[str, Any]], Model]
+"""The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
+
 _WITHOUT_MODEL = frozenset({"local", "cache", "template", "api"})
 """Plans that no model had a part in get no model's words either: they cost no tokens."""
 
@@ -36,7 +39,7 @@ class Segments:
     store: Store
     catalog: Catalog
     planner: Planner
-    model: Model
+    models: Models
     proposer: Proposer
     executor: Executor
     conversations: Conversations
@@ -61,18 +64,19 @@ class Segments:
             visible=self.catalog.visible_to(turn.run.owner),
             vocabulary=self.proposer.vocabulary(),
             pending=_pending(stored),
+            untrusted=window.untrusted,
             mode=asked["mode"],
         )
         async with self.calls.watched(turn.run.topic):
             draft = await self.planner.plan(request)
         turn.usage += draft.usage
         turn.answered_by = draft.answered_by
+        turn.kind = draft.kind
         if draft.kind == "plan":
-            tainted = draft.tainted or (window.untrusted and draft.answered_by != "local")
-            turn.planned = self._plan_of(turn, draft, tainted)
+            turn.planned = self._plan_of(turn, draft)
             async for event in self.proceed(turn):
                 yield event
-        elif draft.kind == "answer" and not draft.text and self.model.available:
+        elif draft.kind == "answer" and not draft.text and self.models(asked["options"]).available:
             async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
                 yield event
         else:
@@ -80,7 +84,7 @@ class Segments:
             for event in self._say(turn, draft.text or "I cannot do this here."):
                 yield event
 
-    def _plan_of(self, turn: Turn, draft: Draft, tainted: bool) -> Plan:
+    def _plan_of(self, turn: Turn, draft: Draft) -> Plan:
         raw = [
             {
                 "id": f"s{number + 1}",
@@ -100,7 +104,7 @@ class Segments:
             conversation_id=turn.run.conversation_id,
             topic=turn.run.topic,
             created_at=rfc3339(self.clock.now()),
-            origin=Origin(kind="chat", id=turn.run.run_id, tainted=tainted),
+            origin=Origin(kind="chat", id=turn.run.run_id, tainted=draft.tainted),
             steps=steps,
             run_id=turn.run.run_id,
             title=" ".join(words.split())[:80],
@@ -199,9 +203,9 @@ class Segments:
         turn.shown = results_of(turn.plan, turn.results)
         turn.meta = {"untrusted": any(not step.mutates for step in turn.plan.steps)}
         all_done = all(result.state is StepState.DONE for result in turn.results.values())
-        asked = turn.run.request
-        if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.model.available:
-            request = results_request(turn.plan.request, turn.shown, asked.get("options", {}))
+        options = turn.run.request.get("options", {})
+        if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.models(options).available:
+            request = results_request(turn.plan.request, turn.shown, options)
             changed = any(step.mutates for step in turn.plan.steps)
             try:
                 async for event in self._speak(turn, request, may_claim=changed):
@@ -225,10 +229,11 @@ class Segments:
     async def _speak(self, turn: Turn, request: ModelRequest, may_claim: bool = False) -> AsyncIterator[Event]:
         """Words of the model, as they come; what was shown is kept in `turn.text` whatever happens."""
         prose = Prose()
+        model = self.models(turn.run.request.get("options", {}))
         turn.prose = True
         try:
             async with self.calls.watched(turn.run.topic):
-                async for piece in prose.stream(self.model, request, may_claim):
+                async for piece in prose.stream(model, request, may_claim):
                     if not turn.speaking:
                         turn.speaking = True
                         yield events.text_start(turn.message_id)

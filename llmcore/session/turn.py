@@ -26,6 +26,8 @@ class Turn:
     results: dict[str, StepResult] = field(default_factory=dict)
     text: str = ""
     answered_by: str | None = None
+    kind: str = "answer"
+    """What the request was understood as, if it is not a plan: `answer`, `clarify` or `none`."""
     usage: Usage = field(default_factory=Usage)
     shown: list[dict[str, Any]] = field(default_factory=list)
     """Entries of `RUN_FINISHED.result.results`."""
@@ -60,6 +62,7 @@ class Turn:
         """`RUN_FINISHED.result`."""
         return {
             "text": self.text,
+            "kind": "plan" if self.plan else self.kind,
             "usage": usage_json(self.usage),
             "plan_id": self.planned.plan_id if self.planned else None,
             "results": self.shown,

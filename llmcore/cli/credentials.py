@@ -85,11 +85,18 @@ def credentials() -> Credentials:
 async def connected(login: Login, on_broadcast: Broadcast = lambda _: None) -> AsyncIterator[Client]:
     """A connection for the length of a block; an expired token is renewed and kept."""
 
+    held = login.access
+
     async def renew() -> str:
-        if login.refresh is None:
+        nonlocal held
+        kept = await asyncio.to_thread(credentials().login, login.url)
+        if kept.refresh is None:
             raise Unauthorized("LLMCORE_TOKEN is not valid any more; make another with `llmcore user token`.")
-        data = await refresh(login.url, login.refresh)
-        return (await asyncio.to_thread(credentials().keep, login.url, data)).access
+        if kept.access == held:  # else another command has renewed it meanwhile
+            data = await refresh(login.url, kept.refresh)
+            kept = await asyncio.to_thread(credentials().keep, login.url, data)
+        held = kept.access
+        return held
 
     async with connect(login.url, login.access, renew, on_broadcast) as client:
         yield client

@@ -52,7 +52,7 @@ def _alerts(answer: Any) -> str:
 
 
 def _status(answer: Any) -> str:
-    parts = answer.get("components", {})
-    rows = [[name, part.get("status"), part.get("required"), part.get("reason")] for name, part in parts.items()]
-    facts = [[key, value] for key, value in answer.items() if key != "components"]
+    parts = answer["ready"]["components"]
+    rows = [[name, part["status"], part["required"], part["reason"]] for name, part in parts.items()]
+    facts = [[key, value] for key, value in answer.items() if key != "ready"]
     return "\n\n".join([table(["fact", "value"], facts), table(["part", "status", "required", "reason"], rows)])

@@ -166,8 +166,8 @@ class Server:
     rate_limit: int
     """Requests a second and user; 0: no limit."""
     max_sockets: int
-    access_ttl_s: float
-    refresh_ttl_s: float
+    access_ttl_s: int
+    refresh_ttl_s: int
     tls: Tls
 
 

@@ -1,0 +1,324 @@
+/**
+ * What the panel knows: connection, conversations, cards, notices; and the calls that change it.
+ *
+ * Used by all components. Knows the wire's words, no DOM but the address bar.
+ */
+
+import { batch, computed, effect, signal } from "../vendor/preact.js";
+import { refresh, session } from "./auth.js";
+import { Conversation } from "./conversation.js";
+import { forgetPlans, patchPlan, planChanges, planSignal, putPlan } from "./plans.js";
+import { pushStats, resetStats } from "./stats-data.js";
+import { Wire } from "./wire.js";
+
+/** @template T @typedef {import("../vendor/preact.js").Signal<T>} Signal */
+/** @typedef {{conversation_id: string, title: string, updated_at: string}} Entry */
+/** @typedef {{id: string, kind: string, content: any}} Card */
+
+/** @type {Signal<"connecting" | "online" | "offline">} */
+export const connection = signal("connecting");
+/** @type {Signal<Entry[]>} */
+export const entries = signal([]);
+/** @type {Signal<Conversation>} */
+export const current = signal(/** @type {any} */ (null));
+/** A plan shown alone, opened from the list of waiting ones. @type {Signal<string | null>} */
+export const openPlan = signal(null);
+/** @type {Signal<Card[]>} */
+export const cards = signal([]);
+/** @type {Signal<any[]>} */
+export const waitingPlans = signal([]);
+/** @type {Signal<any>} */
+export const serverStatus = signal(null);
+/** @type {Signal<any[]>} */
+export const intents = signal([]);
+/** @type {Signal<{id: number, text: string, level: number}[]>} */
+export const toasts = signal([]);
+/** Read out politely by screen readers. */
+export const spoken = signal("");
+export const busyTurn = computed(() => current.value?.turns.value.findLast((turn) => turn.busy) ?? null);
+/** Whether the person may approve plans; the server decides again. */
+export const mayApprove = computed(() => (serverStatus.value?.user?.role ?? "admin") !== "observer");
+
+/** @type {Map<string, Conversation>} by id */
+const conversations = new Map();
+let toastIds = 0;
+
+const wire = new Wire({
+  address() {
+    const url = new URL("ws", document.baseURI);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("token", session.value?.access.token ?? "");
+    return url.href;
+  },
+  state(state) {
+    connection.value = state;
+    if (state === "online") connected();
+  },
+  chat(topic, data, restarted) {
+    batch(() => conversationOf(topic, data).apply(data, restarted));
+  },
+  other: received,
+  refused: renewIfReachable,
+});
+
+/** Whether to go on trying: a dead server is waited for, a token that is over is renewed, a revoked one ends it. */
+async function renewIfReachable() {
+  const alive = await fetch(new URL("healthz", document.baseURI)).then((answer) => answer.ok, () => false);
+  return alive ? refresh() : true;
+}
+
+const world = {
+  wire,
+  showPlan: putPlan,
+  patchPlan,
+  loadPlan,
+  showCard,
+  say,
+  changed(/** @type {Conversation} */ conversation) {
+    if (conversation.id.value) conversations.set(conversation.id.value, conversation);
+    if (conversation === current.peek()) remember(conversation.id.value);
+    loadEntries();
+  },
+};
+
+/** @param {string} topic @param {any} data */
+function conversationOf(topic, data) {
+  const id = data.conversation_id ?? topic.split("/").at(-1);
+  const known = conversations.get(id);
+  if (known) return known;
+  const shown = current.peek();
+  const expecting = shown && !shown.id.value && shown.turns.value.some((turn) => turn.status.value === "sending");
+  const found = expecting ? shown : new Conversation(id, world);
+  if (expecting) found.name(id, topic); // its events came before the acknowledgement
+  conversations.set(id, found);
+  return found;
+}
+
+/** @param {string} intent @param {Record<string, any>} [params] */
+export function rpc(intent, params) {
+  return wire.rpc(intent, params);
+}
+
+/** Connect as whoever is logged in. */
+export function start() {
+  newConversation();
+  const id = new URLSearchParams(location.hash.slice(1)).get("c");
+  if (id) openConversation(id);
+  wire.subscribe("/stats");
+  wire.subscribe("/notification");
+  wire.start();
+}
+
+/** Disconnect and forget everything. */
+export function stop() {
+  wire.stop();
+  conversations.clear();
+  forgetPlans();
+  resetStats();
+  batch(() => {
+    entries.value = [];
+    cards.value = [];
+    waitingPlans.value = [];
+    serverStatus.value = null;
+    intents.value = [];
+    toasts.value = [];
+    openPlan.value = null;
+  });
+}
+
+function connected() {
+  loadEntries();
+  loadStatus();
+  loadWaiting();
+  loadCards();
+  rpc("intents_list").then((data) => {
+    intents.value = data.intents;
+  }, () => {});
+  const shown = current.peek();
+  if (shown && !shown.loaded) shown.open();
+  for (const conversation of conversations.values()) {
+    if (conversation.loaded) conversation.reconcile(true).catch(() => {});
+  }
+  if (shown && !shown.id.value) adoptLost(shown);
+}
+
+/** A first message whose answer was lost: find out whether the server took it. @param {Conversation} conversation */
+async function adoptLost(conversation) {
+  const turn = conversation.turns.value.find((one) => one.lost);
+  if (!turn) return;
+  const { conversations: list } = await rpc("conversation_list");
+  const newest = list.find((/** @type {any} */ one) => Date.parse(one.created_at) >= turn.sentAt - 2_000);
+  const first = newest && (await rpc("conversation_get", { conversation_id: newest.conversation_id })).conversation;
+  if (first?.messages?.[0]?.content === turn.prompt.value) {
+    conversation.name(newest.conversation_id, "");
+    await conversation.reconcile();
+  } else turn.fail("The connection was lost before the server took the message. Send it again.", "disconnected");
+}
+
+/** @param {any} event of a topic outside chats */
+function received(event) {
+  if (event.topic === "/stats") pushStats(event.data, event.timestamp);
+  if (event.name === "text_notification" || event.name === "text_data_notification") {
+    toast(event.data?.message ?? String(event.data), event.data?.code ?? 1);
+    loadWaiting();
+    loadCards();
+  }
+}
+
+// --- conversations ---
+
+export async function loadEntries() {
+  if (!wire.online) return;
+  const data = await rpc("conversation_list").catch(() => null);
+  if (data) entries.value = data.conversations;
+}
+
+/** @param {string | null} id kept in the address bar, so that a reload shows the same conversation */
+function remember(id) {
+  const url = new URL(location.href);
+  url.hash = id ? `c=${encodeURIComponent(id)}` : "";
+  history.replaceState(null, "", url);
+}
+
+export function newConversation() {
+  openPlan.value = null;
+  current.value = new Conversation(null, world);
+  remember(null);
+}
+
+/** @param {string} id */
+export function openConversation(id) {
+  let found = conversations.get(id);
+  if (!found) conversations.set(id, (found = new Conversation(id, world)));
+  found.title.value ||= entries.peek().find((entry) => entry.conversation_id === id)?.title ?? "";
+  openPlan.value = null;
+  current.value = found;
+  remember(id);
+  if (wire.online) found.open();
+}
+
+/** @param {string} id @param {string} title */
+export async function renameConversation(id, title) {
+  await rpc("conversation_rename", { conversation_id: id, title });
+  const known = conversations.get(id);
+  if (known) known.title.value = title;
+  await loadEntries();
+}
+
+/** @param {string} id */
+export async function deleteConversation(id) {
+  await rpc("conversation_delete", { conversation_id: id });
+  conversations.delete(id);
+  if (current.peek().id.value === id) newConversation();
+  await loadEntries();
+}
+
+/** @param {string} id @returns {Promise<any>} */
+export async function exportConversation(id) {
+  const data = await rpc("conversation_export", { conversation_id: id });
+  return data.conversation ?? data;
+}
+
+/** @param {string} prompt */
+export function send(prompt) {
+  openPlan.value = null;
+  return current.peek().send(prompt);
+}
+
+// --- plans ---
+
+/** @param {string} id */
+async function loadPlan(id) {
+  if (planSignal(id).peek()) return planSignal(id).peek();
+  const { plan } = await rpc("plan_get", { plan_id: id });
+  putPlan(plan);
+  return plan;
+}
+
+/** Show a plan alone and follow what becomes of it. @param {any} plan */
+export function showPlanAlone(plan) {
+  const own = entries.peek().some((entry) => entry.conversation_id === plan.conversation_id);
+  if (own) {
+    openConversation(plan.conversation_id);
+    return;
+  }
+  putPlan(plan);
+  openPlan.value = plan.plan_id;
+  if (plan.topic) wire.follow(plan.topic).catch(() => {});
+}
+
+export async function loadWaiting() {
+  if (!wire.online) return;
+  const data = await rpc("plan_list").catch(() => null);
+  if (data) waitingPlans.value = data.plans.filter((/** @type {any} */ p) => ["proposed", "waiting"].includes(p.status));
+}
+
+/** An answer that carries a plan shows it. @param {string} intent @param {Record<string, any>} params */
+export async function planCall(intent, params) {
+  const data = await rpc(intent, params);
+  if (data?.plan) putPlan(data.plan);
+  loadWaiting();
+  return data;
+}
+
+// --- cards, notices ---
+
+/** @param {string} kind @param {string} id @param {any} content */
+function showCard(kind, id, content) {
+  const others = cards.value.filter((card) => card.id !== id);
+  const over = ["dismissed", "accepted", "expired", "done", "resolved"].includes(content.status ?? content.state);
+  cards.value = over ? others : [{ id, kind, content }, ...others].slice(0, 50);
+  if (!over && others.length === cards.value.length - 1) say(`${kind === "llmcore.alert" ? "Alert" : "Suggestion"}: ${cardTitle(content)}`);
+}
+
+/** @param {any} content */
+export function cardTitle(content) {
+  return content.title ?? content.labels?.alertname ?? content.name ?? content.summary ?? "without a name";
+}
+
+async function loadCards() {
+  const data = await rpc("suggestion_list").catch(() => null);
+  for (const one of data?.suggestions ?? []) {
+    showCard("llmcore.suggestion", one.suggestion_id ?? one.id, one);
+  }
+}
+
+/** @param {Card} card @param {boolean} accept */
+export async function answerCard(card, accept) {
+  const id = card.content.suggestion_id ?? card.content.id ?? card.id;
+  const data = await rpc(accept ? "suggestion_accept" : "suggestion_dismiss", { suggestion_id: id });
+  cards.value = cards.value.filter((one) => one !== card);
+  if (data?.plan) showPlanAlone(data.plan);
+  else if (data?.plan_id) showPlanAlone(await loadPlan(data.plan_id));
+}
+
+export async function loadStatus() {
+  serverStatus.value = await rpc("status").catch(() => serverStatus.peek());
+}
+
+/** @param {string} text */
+export function say(text) {
+  spoken.value = spoken.peek() === text ? `${text}\u00a0` : text;
+}
+
+/** @param {string} text @param {number} level 1 info, 2 success, 3 warning, 4 error */
+export function toast(text, level = 1) {
+  toastIds += 1;
+  const id = toastIds;
+  toasts.value = [...toasts.peek(), { id, text, level }].slice(-4);
+  setTimeout(() => closeToast(id), level >= 3 ? 12_000 : 6_000);
+}
+
+/** @param {number} id */
+export function closeToast(id) {
+  toasts.value = toasts.peek().filter((one) => one.id !== id);
+}
+
+/** Show what went wrong. @param {unknown} error */
+export function complain(error) {
+  toast(error instanceof Error ? error.message : String(error), 4);
+}
+
+effect(() => {
+  if (planChanges.value) loadWaiting();
+});

@@ -11,8 +11,8 @@ from typing import Any
 
 from llmcore.cli.cards import card, how_to_approve
 from llmcore.cli.client import Client
-from llmcore.cli.credentials import run_with_server
 from llmcore.cli.exits import Exit, Usage
+from llmcore.cli.remote import run_with_server
 from llmcore.cli.showing import view
 from llmcore.cli.terminal import print_json, sanitize
 from llmcore.cli.turns import Ended, Silent, cancel, follow, new_topic

@@ -1,20 +1,16 @@
 """Where a command finds its server and how it proves who it is; kept in a file that only its owner may read.
 
-Used by every command that talks to a server.
+Used by `login` and, through `remote`, by every command that talks to a server.
 """
 
-import asyncio
 import os
-from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from llmcore.cli.client import Broadcast, Client, connect, refresh
 from llmcore.cli.exits import Usage
 from llmcore.errors import Unauthorized
 from llmcore.settings import ClientSettings, load_client
@@ -46,6 +42,10 @@ class Credentials:
         if not found.startswith(("http://", "https://")):
             raise Usage(f"{found} is no address of a server; write it like {DEFAULT_URL}.")
         return str(found).rstrip("/")
+
+    def named(self, given: str | None) -> bool:
+        """True if a server was named for this very call, by an option or the environment."""
+        return bool(given or self._settings.url or self._settings.token)
 
     def login(self, given: str | None) -> Login:
         """Server and tokens; Unauthorized where there are none."""
@@ -79,43 +79,6 @@ class Credentials:
 def credentials() -> Credentials:
     """Those of the person who runs this process."""
     return Credentials(load_client())
-
-
-@asynccontextmanager
-async def connected(login: Login, on_broadcast: Broadcast = lambda _: None) -> AsyncIterator[Client]:
-    """A connection for the length of a block; an expired token is renewed and kept."""
-
-    held = login.access
-
-    async def renew() -> str:
-        nonlocal held
-        kept = await asyncio.to_thread(credentials().login, login.url)
-        if kept.refresh is None:
-            raise Unauthorized("LLMCORE_TOKEN is not valid any more; make another with `llmcore user token`.")
-        if kept.access == held:  # else another command has renewed it meanwhile
-            data = await refresh(login.url, kept.refresh)
-            kept = await asyncio.to_thread(credentials().keep, login.url, data)
-        held = kept.access
-        return held
-
-    async with connect(login.url, login.access, renew, on_broadcast) as client:
-        yield client
-
-
-def run_with_server(args: Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
-    """Do some work over a connection and return its exit code."""
-    login = login_for(args)
-
-    async def main() -> int:
-        async with connected(login) as client:
-            return await work(client)
-
-    return asyncio.run(main())
-
-
-def login_for(args: Namespace) -> Login:
-    """Server and tokens for a command; Unauthorized where there are none."""
-    return credentials().login(args.url)
 
 
 def write_private(path: Path, content: bytes) -> None:

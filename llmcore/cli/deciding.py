@@ -11,8 +11,8 @@ from typing import Any
 from llmcore.cli.asking import show_end
 from llmcore.cli.cards import SHORT, card, plan_table, short_digest
 from llmcore.cli.client import Client
-from llmcore.cli.credentials import run_with_server
 from llmcore.cli.exits import Exit, Usage
+from llmcore.cli.remote import call_and_show, run_with_server
 from llmcore.cli.showing import view
 from llmcore.cli.terminal import print_json
 from llmcore.cli.turns import follow
@@ -21,16 +21,7 @@ from llmcore.errors import Conflict
 
 def plans(args: Namespace) -> int:
     """List plans, newest first."""
-
-    async def work(client: Client) -> int:
-        answer = await client.call("plan_list")
-        if args.json:
-            print_json(answer)
-        else:
-            print(plan_table(answer["plans"]))
-        return Exit.DONE
-
-    return run_with_server(args, work)
+    return call_and_show(args, "plan_list", {}, lambda answer: plan_table(answer["plans"]))
 
 
 def approve(args: Namespace) -> int:
@@ -56,16 +47,8 @@ def approve(args: Namespace) -> int:
 
 def reject(args: Namespace) -> int:
     """Reject a plan."""
-
-    async def work(client: Client) -> int:
-        answer = await client.call("plan_reject", {"plan_id": args.plan, "reason": args.reason})
-        if args.json:
-            print_json(answer)
-        else:
-            print(f"Rejected {answer['plan']['plan_id']}.")
-        return Exit.DONE
-
-    return run_with_server(args, work)
+    params = {"plan_id": args.plan, "reason": args.reason}
+    return call_and_show(args, "plan_reject", params, lambda answer: f"Rejected {answer['plan']['plan_id']}.")
 
 
 def checked_digits(typed: str) -> str:

@@ -4,41 +4,26 @@ Called by `main`.
 """
 
 from argparse import Namespace
-from collections.abc import Callable
 from typing import Any
 
 from llmcore.cli.cards import run_table
-from llmcore.cli.client import Client
-from llmcore.cli.credentials import run_with_server
-from llmcore.cli.exits import Exit
-from llmcore.cli.terminal import print_json, table
+from llmcore.cli.remote import call_and_show
+from llmcore.cli.terminal import table
 
 
 def runs(args: Namespace) -> int:
     """List runs, newest first."""
-    return _shown(args, "run_list", lambda answer: run_table(answer["runs"]))
+    return call_and_show(args, "run_list", {}, lambda answer: run_table(answer["runs"]))
 
 
 def alerts(args: Namespace) -> int:
     """List alert groups, newest first."""
-    return _shown(args, "alert_list", _alerts)
+    return call_and_show(args, "alert_list", {}, _alerts)
 
 
 def status(args: Namespace) -> int:
     """Show how the server and its parts are."""
-    return _shown(args, "status", _status)
-
-
-def _shown(args: Namespace, intent: str, text_of: Callable[[Any], str]) -> int:
-    async def work(client: Client) -> int:
-        answer = await client.call(intent)
-        if args.json:
-            print_json(answer)
-        else:
-            print(text_of(answer))
-        return Exit.DONE
-
-    return run_with_server(args, work)
+    return call_and_show(args, "status", {}, _status)
 
 
 def _alerts(answer: Any) -> str:

@@ -6,7 +6,7 @@ happened is called `unknown` and never repeated without a person.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +88,7 @@ class Executor:
 
     async def run(
         self, plan: Plan, run_id: str, actor: Principal, only: frozenset[str] | None = None
-    ) -> AsyncIterator[StepEvent]:
+    ) -> AsyncGenerator[StepEvent, None]:
         """Run the unsettled steps of a plan (or of `only`) and yield what happens, each step's end last.
 
         Steps that ended in an earlier life of the process are taken from the journal. Cancelling stops the running

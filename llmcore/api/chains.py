@@ -12,6 +12,7 @@ from llmcore.ports import rfc3339
 from llmcore.session import refuse_unsupported, with_time_limits
 
 _STEPS = {"type": "array"}
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": 500}
 _TOPIC = {"type": "string", "pattern": f"^{TOPIC_PREFIX}[^\\s]{{1,150}}$"}
 
 
@@ -73,7 +74,7 @@ async def plan_get(core: Core, params: Mapping[str, Any], caller: Caller) -> Any
 @rpc(
     "plan_list",
     status={"enum": [status.value for status in PlanStatus]},
-    limit={"type": "integer", "minimum": 1, "maximum": 500},
+    limit=_LIMIT,
 )
 async def plan_list(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     """The plans that the caller may see, newest first."""
@@ -112,7 +113,7 @@ async def run_get(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     return {"run": await run_of(core, await core.session.visible_run(params["run_id"], caller.principal))}
 
 
-@rpc("run_list", limit={"type": "integer", "minimum": 1, "maximum": 500})
+@rpc("run_list", limit=_LIMIT)
 async def run_list(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     """The caller's runs, newest first; an admin sees those of everybody."""
     owner = None if caller.principal.role == "admin" else caller.principal.name

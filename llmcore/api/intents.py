@@ -40,7 +40,7 @@ async def intents_list(core: Core, params: Mapping[str, Any], caller: Caller) ->
 
 
 async def call_intent(core: Core, name: str, params: Mapping[str, Any], caller: Caller) -> Any:
-    """The result of an intent; raises BadParams, Forbidden, ApprovalRequired (with `plan_id`), TimedOut, …
+    """The result of an intent; raises Forbidden, ApprovalRequired (with `plan_id`), or what the step raises.
 
     A read that takes longer than eight seconds is `timeout`; a change goes on and is acknowledged instead.
     """

@@ -7,6 +7,19 @@ segment's last event. Knows no transport and no vendor. Every segment ends with 
 
 from llmcore.session.flow import Session, SessionOptions
 from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
+from llmcore.session.prose import ModelCalls
 from llmcore.session.reply import display_of
+from llmcore.session.segments import Segments
+from llmcore.session.turn import snapshots
 
-__all__ = ["Proposer", "Session", "SessionOptions", "display_of", "refuse_unsupported", "with_time_limits"]
+__all__ = [
+    "ModelCalls",
+    "Proposer",
+    "Segments",
+    "Session",
+    "SessionOptions",
+    "display_of",
+    "refuse_unsupported",
+    "snapshots",
+    "with_time_limits",
+]

@@ -5,7 +5,7 @@ message never says that something was done which no step did.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from llmcore.errors import LLMCoreError
-from llmcore.ports import Finished, Message, Model, ModelRequest, TextDelta, Usage
+from llmcore.ports import Finished, Message, Model, ModelEvent, ModelRequest, TextDelta, Usage
 from llmcore.session.claims import ClaimFilter
 
 SYSTEM = (
@@ -91,7 +91,7 @@ class Prose:
         self.withheld = claims.withheld
 
 
-async def _closeable(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _closeable(items: AsyncIterator[ModelEvent]) -> AsyncGenerator[ModelEvent, None]:
     try:
         async for item in items:
             yield item

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from llmcore import events
 from llmcore.events import Activity, Event
-from llmcore.plan import Plan, PlanStatus, StepResult, plan_json
-from llmcore.ports import Run, Usage
+from llmcore.plan import TERMINAL, Plan, PlanStatus, StepResult, plan_json
+from llmcore.ports import Run, Store, Usage
 
 
 @dataclass(slots=True)
@@ -95,3 +95,18 @@ class Turn:
 def usage_json(usage: Usage) -> dict[str, int]:
     """Tokens as the wire has them."""
     return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+
+
+SHOWN_PLANS = 20
+
+
+async def snapshots(store: Store, topic: str) -> list[Event]:
+    """The plans of a topic as they are now, oldest first: those that can still change, and the last that ended."""
+    owner = await store.topic_owner(topic)
+    if owner is None:
+        return []
+    plans = [plan for plan in await store.plan_list(owner, limit=200) if plan.topic == topic]
+    open_ones = [plan for plan in plans if plan.status not in TERMINAL]
+    shown = {plan.plan_id: plan for plan in [*open_ones, *plans[:1]]}
+    newest = list(shown.values())[:SHOWN_PLANS]
+    return [events.activity(Activity.PLAN, plan.plan_id, plan_json(plan)) for plan in reversed(newest)]

@@ -1,0 +1,83 @@
+"""Starts and stops one process: builds everything from the settings, serves, stops in reverse order.
+
+Called by `llmcore serve`. Holds no rules of its own.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from llmcore.app.build import Built, build
+from llmcore.errors import LLMCoreError
+from llmcore.events import data_event
+from llmcore.settings import Settings
+
+__all__ = ["Built", "build", "serve"]
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""How long running work may take to end once the process is told to stop."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Errors of the start are one line on stderr."""
+    logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_run(settings))
+    except* LLMCoreError as refused:
+        for error in refused.exceptions:
+            print(f"llmcore: {error}", file=sys.stderr)
+        return 1
+    except* OSError as refused:
+        for error in refused.exceptions:
+            print(f"llmcore: {settings.server.host}:{settings.server.port}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        built = await build(settings, tasks)
+        try:
+            await built.queue.start(built.session.work)
+            await built.session.recover()
+            port = await built.server.start()
+            background = tasks.create_task(_stats(built, settings.stats.interval_s), name="stats")
+            _announce(settings, built, port)
+            await stop.wait()
+            background.cancel()
+        finally:
+            await built.stop(GRACE_S)
+
+
+def _announce(settings: Settings, built: Built, port: int) -> None:
+    scheme = "https" if settings.server.tls.cert else "http"
+    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+    url = f"{scheme}://{host}:{port}"
+    if built.made_password is not None:
+        print(f"User administrator was made with the password {built.made_password} (shown only now).")
+    if settings.llm.notice:
+        print(settings.llm.notice)
+    elif settings.llm.provider == "offline":
+        print(
+            "No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or openai, anthropic) adds one."
+        )
+    print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
+    print(f"llmcore ready on {url}", flush=True)
+
+
+async def _stats(built: Built, interval_s: float) -> None:
+    """Real host statistics on `/stats` while anyone listens."""
+    while True:
+        try:
+            snapshot = await built.stats()
+            built.topics.broadcast("/stats", data_event("/stats", snapshot, int(built.clock.now() * 1000)))
+        except (LLMCoreError, OSError):
+            log.exception("statistics could not be read", extra={"action": "stats"})
+        await asyncio.sleep(interval_s)

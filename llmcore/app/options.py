@@ -1,0 +1,104 @@
+"""From the settings to the small options of each room.
+
+Used by `app.build` only: rooms never read settings themselves.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from llmcore.providers import LLMOptions, ProviderSettings, Retry, Timeouts
+from llmcore.server import ServerOptions
+from llmcore.settings import Settings
+
+
+def config_folder() -> Path:
+    """Where the default settings and policy are."""
+    return Path(str(files("llmcore.config")))
+
+
+def static_folder() -> Path:
+    """Where the dashboard's files are."""
+    return Path(str(files("llmcore.static")))
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The text of a secret, for the one place that needs it."""
+    return secret.get_secret_value() if secret else None
+
+
+def store_url(settings: Settings) -> str:
+    """The address of the store."""
+    return settings.store.url.get_secret_value()
+
+
+def secrets(settings: Settings) -> Iterator[str]:
+    """Every secret that may never be seen in any output."""
+    llm = settings.llm
+    found = [llm.openai_api_key, llm.anthropic_api_key, settings.admin_password, settings.server.webhook_token]
+    found += [provider.api_key for provider in llm.providers.values()]
+    found += list(settings.bus.keys.values())
+    found += [bot.token for bot in settings.notify.telegram_bots.values()]
+    yield from (text for secret in found if secret and (text := secret.get_secret_value()))
+
+
+def attributes(settings: Settings) -> Callable[[str], Mapping[str, Any]]:
+    """What policy may know of a target."""
+    targets = settings.system.targets
+
+    def of(name: str) -> Mapping[str, Any]:
+        return targets[name].attributes if name in targets else {}
+
+    return of
+
+
+def llm(settings: Settings) -> LLMOptions:
+    """The models that are switched on."""
+    told = settings.llm
+    names = {*told.chain, *told.providers}
+    return LLMOptions(
+        provider=told.provider,
+        fallback=told.fallback,
+        also=tuple(name for name in told.providers if name not in told.chain),
+        providers={
+            name: ProviderSettings(model=one.model, base_url=one.base_url, api_key=one.api_key)
+            for name in names
+            if (one := told.of(name))
+        },
+        temperature=told.temperature,
+        max_tokens=told.max_tokens,
+        timeouts=Timeouts(
+            connect_s=told.timeouts.connect_s,
+            first_token_s=told.timeouts.first_token_s,
+            between_tokens_s=told.timeouts.between_tokens_s,
+        ),
+        retry=Retry(attempts=told.retries + 1),
+        script=str(told.script) if told.script else None,
+    )
+
+
+def server(settings: Settings) -> ServerOptions:
+    """How the server listens."""
+    told = settings.server
+    return ServerOptions(
+        host=told.host,
+        port=told.port,
+        origins=told.origins,
+        tls_cert=told.tls.cert,
+        tls_key=told.tls.key,
+        webhook_token=told.webhook_token,
+        static_root=static_folder(),
+        frame_ancestors=told.frame_ancestors or ("'none'",),
+        rate_limit=float(told.rate_limit),
+        max_frame_bytes=settings.limits.frame_bytes,
+        max_json_depth=settings.limits.json_depth,
+        queue_bytes=settings.limits.client_buffer_bytes,
+    )
+
+
+def token_times(settings: Settings) -> Mapping[str, int]:
+    """How long tokens live."""
+    return {"access_s": int(settings.server.access_ttl_s), "refresh_s": int(settings.server.refresh_ttl_s)}

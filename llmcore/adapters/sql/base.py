@@ -68,7 +68,7 @@ class Base:
         try:
             with self._database.readers.connect() as connection:
                 return work(connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeError) as error:
             raise told(error) from error
 
     async def _write(self, work: Callable[[Connection], T], *, chained: bool = False) -> T:

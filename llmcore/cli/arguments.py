@@ -141,7 +141,7 @@ def _policy(commands: Commands) -> None:
 def _audit(commands: Commands) -> None:
     inner = _group(commands, "audit", "Check or write out the audit trail")
     _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
-    export = _add(inner, "export", "auditing:export", "Write all records as JSON lines", _local)
+    export = _add(inner, "export", "auditing:export", "Write all records as JSON lines", _remote)
     export.add_argument("--out", type=Path, metavar="FILE", help="where to; none: stdout")
 
 

@@ -24,17 +24,16 @@ GRACE_S = 5.0
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Errors of the start are one line on stderr."""
     logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    problems: list[str] = []
     try:
         asyncio.run(_run(settings))
     except* LLMCoreError as refused:
-        for error in refused.exceptions:
-            print(f"llmcore: {error}", file=sys.stderr)
-        return 1
+        problems += map(str, refused.exceptions)
     except* OSError as refused:
-        for error in refused.exceptions:
-            print(f"llmcore: {settings.server.host}:{settings.server.port}: {error}", file=sys.stderr)
-        return 1
-    return 0
+        problems += [f"{settings.server.host}:{settings.server.port}: {error}" for error in refused.exceptions]
+    for problem in problems:
+        print(f"llmcore: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 async def _run(settings: Settings) -> None:
@@ -66,7 +65,7 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
         print(settings.llm.notice)
     elif settings.llm.provider == "offline":
         print(
-            "No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or openai, anthropic) adds one."
+            "No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one."
         )
     print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
     print(f"llmcore ready on {url}", flush=True)

@@ -7,7 +7,7 @@ from secrets import token_bytes
 from typing import Any
 
 from llmcore import __version__
-from llmcore.accounts import AccountOptions, Accounts
+from llmcore.accounts import Accounts
 from llmcore.adapters import host
 from llmcore.adapters.local import LocalQueue, SystemClock
 from llmcore.adapters.packs import PackCaller
@@ -84,7 +84,7 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
     model = LLMManager(options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
     audit = Audit(store, clock, redactor.value)
-    accounts = Accounts(store, clock, AccountOptions(**options.token_times(settings)))
+    accounts = Accounts(store, clock, options.accounts(settings))
     made = await accounts.bootstrap(options.revealed(settings.admin_password))
     services = host.services(options.host(settings, clock))
     caller = PackCaller(catalog, services)

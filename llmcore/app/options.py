@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from llmcore.accounts import AccountOptions
 from llmcore.providers import LLMOptions, ProviderSettings, Retry, Timeouts
 from llmcore.server import ServerOptions
 from llmcore.settings import Settings
@@ -65,8 +66,7 @@ def llm(settings: Settings) -> LLMOptions:
         also=tuple(name for name in told.providers if name not in told.chain),
         providers={
             name: ProviderSettings(model=one.model, base_url=one.base_url, api_key=one.api_key)
-            for name in names
-            if (one := told.of(name))
+            for name, one in ((name, told.of(name)) for name in names)
         },
         temperature=told.temperature,
         max_tokens=told.max_tokens,
@@ -99,6 +99,7 @@ def server(settings: Settings) -> ServerOptions:
     )
 
 
-def token_times(settings: Settings) -> Mapping[str, int]:
+def accounts(settings: Settings) -> AccountOptions:
     """How long tokens live."""
-    return {"access_s": int(settings.server.access_ttl_s), "refresh_s": int(settings.server.refresh_ttl_s)}
+    times = settings.server
+    return AccountOptions(access_s=int(times.access_ttl_s), refresh_s=int(times.refresh_ttl_s))

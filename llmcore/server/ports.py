@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from llmcore.api import Caller
 from llmcore.plan import Principal
 from llmcore.ports import Clock
 from llmcore.streams import Sink
@@ -58,15 +59,6 @@ class ServerOptions:
     """What may wait for one client before it is closed as too slow."""
     stall_s: float = 10.0
     """How long one write may wait for a client that does not read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Stand-in."""
-
-    principal: Principal
-    sink: Sink | None = None
-    token_expires: float | None = None
 
 
 class Token(Protocol):

@@ -62,7 +62,7 @@ class Turn:
         """`RUN_FINISHED.result`."""
         return {
             "text": self.text,
-            "kind": "plan" if self.plan is not None else self.kind,
+            "kind": "plan" if self.planned is not None else self.kind,
             "usage": usage_json(self.usage),
             "plan_id": self.planned.plan_id if self.planned else None,
             "results": self.shown,

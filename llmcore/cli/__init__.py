@@ -4,6 +4,7 @@ Called by the installed script and by `python -m llmcore`. Imports nothing of ou
 `--help` and `--version` answer at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(import_module("llmcore.cli.exits").report(error, as_json=args.json))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of a pipe has seen enough; nothing more may be flushed into it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"llmcore: {error.filename or args.handler}: {error.strerror}", file=sys.stderr)
+        return 1

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmcore.app.build import load_catalog
 from llmcore.catalog import Catalog, CatalogError, load_folder, load_packs
 from llmcore.cli.client import Client
 from llmcore.cli.exits import Exit, Usage
-from llmcore.cli.local import catalogue, settings_for
+from llmcore.cli.local import settings_for
 from llmcore.cli.pack_template import files_of
 from llmcore.cli.remote import run_with_server_or_alone
 from llmcore.cli.terminal import print_json, sanitize, table
@@ -62,7 +63,7 @@ def _show_local(args: Namespace) -> int:
     found = [
         {"name": intent.name, "description": intent.description, "schema": intent.schema, "effect": intent.effect.value}
         | {"pack": intent.pack, "examples": [{"text": one.text, "params": one.params} for one in intent.examples]}
-        for intent in catalogue(settings_for(args))
+        for intent in load_catalog(settings_for(args))
     ]
     _show({"intents": found}, args)
     return Exit.DONE

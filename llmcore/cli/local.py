@@ -1,4 +1,4 @@
-"""What the commands that need no server share: settings and the catalogue.
+"""What the commands that need no server share: the settings, and the rooms built as the server builds them.
 
 Used by those commands.
 """
@@ -7,16 +7,18 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore.catalog import Catalog, load_folder, load_packs
+from llmcore.adapters.local import SystemClock
+from llmcore.app import options
+from llmcore.providers import LLMManager
 from llmcore.settings import Settings, load
 
 
 def settings_for(args: Namespace, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings as the options of a command ask; raises SettingsError."""
-    return load(args.config, overrides={"data_dir": args.data_dir, **(overrides or {})})
+    chosen = {"llm.provider": getattr(args, "provider", None), "data_dir": args.data_dir}
+    return load(args.config, overrides={**chosen, **(overrides or {})})
 
 
-def catalogue(settings: Settings) -> Catalog:
-    """All bundled and configured packs; raises CatalogError."""
-    own = [intent for folder in settings.packs.path for intent in load_folder(folder)]
-    return Catalog([*load_packs(), *own])
+def model_for(settings: Settings) -> LLMManager:
+    """The models as the settings say; raises Misconfigured. Opens no connection."""
+    return LLMManager(options.llm(settings), SystemClock())

@@ -6,25 +6,24 @@ Called by `main`. Asks the policy as the server does, without one.
 import json
 from argparse import Namespace
 from collections.abc import Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from llmcore.catalog import Catalog
+from llmcore.app.build import load_catalog, load_policy
+from llmcore.app.options import attributes
 from llmcore.cli.exits import Exit, Usage
-from llmcore.cli.local import catalogue, settings_for
+from llmcore.cli.local import settings_for
 from llmcore.cli.terminal import one_line, print_json
 from llmcore.plan import Decision, Origin, Principal, Step
-from llmcore.policy import Judge, Policy, load
-from llmcore.settings import Settings
+from llmcore.policy import Judge
 
 _EXITS = {Decision.ALLOW: Exit.DONE, Decision.ASK: Exit.WAITS, Decision.DENY: Exit.REFUSED}
 
 
 def check(args: Namespace) -> int:
     """Check a policy file against the catalogue; PolicyError names the rule that is wrong."""
-    settings = settings_for(args)
-    source, policy = load_policy(settings, catalogue(settings), args.file)
+    settings = settings_for(args, {"policy.file": args.file and str(args.file)})
+    policy = load_policy(settings, load_catalog(settings))
+    source = str(settings.policy.file or "the default policy")
     if args.json:
         print_json({"ok": True, "file": source, "version": policy.version})
     else:
@@ -35,11 +34,9 @@ def check(args: Namespace) -> int:
 def explain(args: Namespace) -> int:
     """Say what policy decides for one step: exit 0 allowed, 4 asks first, 3 refused."""
     settings = settings_for(args)
-    catalog = catalogue(settings)
+    catalog = load_catalog(settings)
     intent = catalog.get(args.intent)
-    _, policy = load_policy(settings, catalog)
-    targets = settings.system.targets
-    judge = Judge(policy, lambda name: targets[name].attributes if name in targets else {})
+    judge = Judge(load_policy(settings, catalog), attributes(settings))
     step = Step(id="s1", intent=intent.name, params=_params(args.params), effect=intent.effect)
     actor = Principal(name=f"some {args.role}", role=args.role)
     origin = Origin(kind="chat", id="explain", tainted=args.tainted)
@@ -55,19 +52,6 @@ def explain(args: Namespace) -> int:
         if verdict.would_allow:
             print(f"would pass: {one_line(verdict.would_allow)}")
     return _EXITS[verdict.decision]
-
-
-def load_policy(settings: Settings, catalog: Catalog, file: Path | None = None) -> tuple[str, Policy]:
-    """The policy of a file, of the settings or of a new installation, with where it stands; PolicyError, Usage."""
-    chosen = file or settings.policy.file
-    if chosen is None:
-        text = (files("llmcore.config") / "policy" / "default.cedar").read_text("utf-8")
-        return "the default policy", load(text, catalog, "default.cedar")
-    try:
-        text = chosen.read_text("utf-8")
-    except (OSError, ValueError):
-        raise Usage(f"{chosen} cannot be read; check LLMCORE_POLICY__FILE.") from None
-    return str(chosen), load(text, catalog, str(chosen))
 
 
 def _params(text: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -105,11 +105,11 @@ class Client:
         """
         if self._socket is None:
             raise Unreachable(f"The connection to {self._url} is lost.")
-        number = self._number()
         waiting: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        number = self._number()
         self._waiting[number] = waiting
         try:
-            await self._send(self._socket, number, intent, params or {})
+            await self._write(self._socket, intent, params or {}, number)
             async with asyncio.timeout(ANSWER_S):
                 answer = await waiting
         except TimeoutError:
@@ -121,6 +121,12 @@ class Client:
         if answer.get("status") != "success":
             raise Answered(answer)
         return answer.get("data")
+
+    def tell(self, intent: str, params: Mapping[str, Any]) -> None:
+        """Ask for something without waiting for the answer; nothing happens without a connection."""
+        if self._socket is not None:
+            with suppress(WebSocketClosedError):
+                self._write(self._socket, intent, params)
 
     def follow(self, topic: str) -> Feed:
         """Collect the events of a topic from now on; name it to the server by a call."""
@@ -203,16 +209,17 @@ class Client:
         if socket is None:
             return False
         for feed in self._feeds.values():
-            await self._send(socket, self._number(), "stream_resume", feed.position())
+            await self._write(socket, "stream_resume", feed.position())
         return True
 
     def _number(self) -> str:
         return f"cli-{next(self._numbers)}"
 
-    @staticmethod
-    async def _send(socket: WebSocketClientConnection, number: str, intent: str, params: Mapping[str, Any]) -> None:
-        message = {"type": "rpc", "requestid": number, "intent": intent, "params": dict(params)}
-        await socket.write_message(orjson.dumps(message).decode())
+    def _write(
+        self, socket: WebSocketClientConnection, intent: str, params: Mapping[str, Any], number: str | None = None
+    ) -> Awaitable[None]:
+        message = {"type": "rpc", "requestid": number or self._number(), "intent": intent, "params": dict(params)}
+        return socket.write_message(orjson.dumps(message).decode())
 
 
 @asynccontextmanager

@@ -36,11 +36,12 @@ _POSTGRES = {
     "25": "The database takes no writes: it is a read-only copy; connect to the primary server.",
     "28": "The database refuses the login: check user and password in the store URL.",
     "3D": "The database named in the store URL does not exist: create it with createdb.",
-    "42": "The database user lacks a right, or a table of the store is missing: make the user owner of the database.",
     "40": "The database is busy with other transactions: try again in a moment.",
-    "55": "The database is locked by another transaction: end it and try again.",
+    "42": "The database user lacks a right, or a table of the store is missing: make the user owner of the database.",
     "53": "The database server has no space or connections left: free some, then it goes on by itself.",
+    "55P03": "The database is locked by another transaction: end it and try again.",
 }
+"""By SQLSTATE or its class."""
 _AWAY = "The database server cannot be reached: check that it runs and that the store URL names it."
 _BROKEN = "The store file is damaged or no store: put back a backup, or move it away to begin anew."
 
@@ -172,7 +173,8 @@ def _advice(error: SQLAlchemyError) -> str:
     cause = getattr(error, "orig", None)
     if isinstance(cause, SqliteError):
         return _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, _BROKEN)
-    return _POSTGRES.get((_sqlstate(error) or "")[:2], _AWAY)
+    state = _sqlstate(error) or ""
+    return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _AWAY)
 
 
 def _sqlstate(error: Exception) -> str | None:

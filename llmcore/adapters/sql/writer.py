@@ -112,7 +112,7 @@ class Writer:
         try:
             return self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, and the thread must live
-            self._disconnect()
+            self._disconnect(broken=not is_refusal(error))
             return error
 
     def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
@@ -125,9 +125,12 @@ class Writer:
             self._disconnect()  # a server may go away meanwhile; the pool tries the connection before it gives it out
         return results
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, *, broken: bool = False) -> None:
+        """Give the connection back; a broken one is not used again (one of SQLite's may be read-only for good)."""
         connection, self._connection = self._connection, None
         if connection:
+            if broken:
+                connection.invalidate()
             connection.close()
 
 

@@ -235,7 +235,7 @@ class Topics:
         state come first. Returns `{"topic", "epoch", "last_seq"}`.
         """
         await self.subscribe(topic, sink)
-        found = self._topics.get(topic)
+        found = self._topics.get(topic) or await self._reopen(topic, sink)
         if found is None:
             return {"topic": topic, "epoch": 0, "last_seq": 0}
         oldest = found.kept[0].first_seq if found.kept else found.seq + 1
@@ -252,6 +252,13 @@ class Topics:
             if kept.last_seq > start:
                 sink.deliver(_replayed(found, kept, max(start + 1, kept.first_seq)))
         return answer
+
+    async def _reopen(self, topic: str, sink: Sink) -> _Topic | None:
+        """A topic of an earlier life of this process, or of another one, begins its next epoch here."""
+        conversation_id = await self._store.topic_conversation(topic)
+        if conversation_id is not None:
+            await self.open(topic, conversation_id, sink.principal)
+        return self._topics.get(topic)
 
     def _forget_quiet_topics(self) -> None:
         if len(self._topics) < KEEP_TOPICS:

@@ -183,10 +183,18 @@ async def test_topic_that_nobody_uses_any_more_is_forgotten(topics: Topics, monk
     topics.publish(TOPIC, events.run_error("x", "internal"), "rn")
     await topics.open(f"{TOPIC}b", "cv_2", ANNA)
     screen = Screen(ANNA)
+    assert await topics.resume(TOPIC, screen, 9, 1) == {"topic": TOPIC, "epoch": 2, "last_seq": 0}
+    topics.publish(TOPIC, events.text_content("m", "x"), "rn")
+    assert screen.events[-1].epoch == 2
+
+
+async def test_topic_that_never_was_can_be_waited_at(topics: Topics) -> None:
+    """A client may resume before it asks, to miss nothing."""
+    screen = Screen(ANNA)
     assert await topics.resume(TOPIC, screen, 0, None) == {"topic": TOPIC, "epoch": 0, "last_seq": 0}
     await topics.open(TOPIC, "cv_1", ANNA)
     topics.publish(TOPIC, events.text_content("m", "x"), "rn")
-    assert screen.events[-1].epoch == 2
+    assert screen.text == "x"
 
 
 async def test_client_that_left_gets_nothing_and_its_topics_are_told(topics: Topics) -> None:

@@ -82,6 +82,10 @@ class Store(Protocol):
         """The owner, or None for a topic nobody has opened."""
         ...
 
+    async def topic_conversation(self, topic: str) -> str | None:
+        """The conversation a topic belongs to, or None for a topic nobody has opened."""
+        ...
+
     # plans, runs, attempts
     async def plan_put(self, plan: Plan) -> None:
         """Add a new plan."""

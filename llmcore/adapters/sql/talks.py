@@ -92,6 +92,12 @@ class Talks(Base):
         owner: str | None = await self._read(lambda connection: connection.execute(query).scalar())
         return owner
 
+    async def topic_conversation(self, topic: str) -> str | None:
+        """The conversation a topic belongs to, or None for a topic nobody has opened."""
+        query = select(schema.topic.c.conversation_id).where(schema.topic.c.topic == topic)
+        conversation: str | None = await self._read(lambda connection: connection.execute(query).scalar())
+        return conversation
+
 
 def _message(row: Row[Any]) -> StoredMessage:
     return StoredMessage(

@@ -21,6 +21,7 @@ from llmcore.errors import Unavailable
 HEAD_NAME = "audit.head"
 HEAD_INTERVAL_S = 0.1
 """While records come in quickly the head file is written at most this often."""
+HEAD_RETRY_S = 5.0
 AUDIT_LOCK = 0x6C6C6D01
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Chain:
         self._kept = self._first_head()
         self._known = self._kept
         self._tail: Head | None = None
-        self._written_at = 0.0
+        self._next_at = 0.0
 
     def begin(self, connection: Connection, appends: bool) -> None:
         """A transaction begins: nothing is known of the table's end; if it `appends`, other nodes have to wait."""
@@ -85,19 +86,21 @@ class Chain:
         """Seconds until the head file has to be written; None if it is right."""
         if self._known == self._kept:
             return None
-        return max(0.0, self._written_at + HEAD_INTERVAL_S - time.monotonic())
+        return max(0.0, self._next_at - time.monotonic())
 
     def keep(self) -> None:
         """Write the head file if it is behind; if that fails the rows count all the same and it is tried again."""
-        self._written_at = time.monotonic()
         if self._known == self._kept:
             return
+        pause_s = HEAD_INTERVAL_S
         try:
             self._database.settle()
             write_head(self._folder, self._known)
             self._kept = self._known
         except OSError as error:
-            _log.warning("audit.head cannot be written", extra={"action": "audit_head", "errno": error.errno})
+            pause_s = HEAD_RETRY_S
+            _log.warning("audit.head cannot be written: %s", error.strerror, extra={"action": "audit_head"})
+        self._next_at = time.monotonic() + pause_s
 
     def _end(self, connection: Connection) -> Head:
         row = self._statements.audit_tail(connection, {}).first()

@@ -19,6 +19,7 @@ from llmcore.audit import Verification, verify
 from llmcore.errors import NotFound
 
 STORE_NAME = "llmcore.db"
+_PAGE = 1000
 
 
 def verify_file(data_dir: Path, url: str | None = None) -> Verification:
@@ -47,7 +48,10 @@ def _engine(url: str) -> Engine:
 
 
 def _rows(engine: Engine) -> Iterator[tuple[Any, Any, Any]]:
+    query = select(schema.audit).order_by(schema.audit.c.seq).limit(_PAGE)
     with engine.connect() as connection:
-        query = select(schema.audit).order_by(schema.audit.c.seq)
-        for row in connection.execution_options(yield_per=1000).execute(query):
-            yield row.seq, row.record, row.hash
+        page = connection.execute(query).all()
+        while page:
+            for row in page:
+                yield row.seq, row.record, row.hash
+            page = connection.execute(query.where(schema.audit.c.seq > page[-1].seq)).all()

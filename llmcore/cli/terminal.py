@@ -88,7 +88,7 @@ def _cell(value: Any) -> str:
 
 def params_text(params: Mapping[str, Any]) -> str:
     """All params as `name=JSON`, on one line and never cut."""
-    pairs = (f"{sanitize(name)}={sanitize(json.dumps(value, ensure_ascii=False))}" for name, value in params.items())
+    pairs = (f"{one_line(name)}={sanitize(json.dumps(value, ensure_ascii=False))}" for name, value in params.items())
     return " ".join(pairs)
 
 

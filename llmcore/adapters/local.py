@@ -14,7 +14,7 @@ from llmcore.plan import PlanStatus
 from llmcore.ports import SegmentHandler, Store
 
 _ALL = 1_000_000
-_RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses before a segment is tried again; the last one repeats."""
 _log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class LocalQueue:
         if before:
             await asyncio.wait(before)
         async with self._slots:
-            for wait_s in chain(_RETRY_S, repeat(_RETRY_S[-1])):
+            for wait_s in chain(RETRY_S, repeat(RETRY_S[-1])):
                 if await self._done(segment, handler) or self._stopping:
                     break
                 await asyncio.sleep(wait_s)

@@ -7,7 +7,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { bytes, number, visible } from "./format.js";
 import { Table } from "./table.js";
-import { theme } from "./theme.js";
+import { isDark } from "./theme.js";
 
 /** @type {Promise<any> | null} */
 let loading = null;
@@ -25,7 +25,13 @@ function colour(name) {
 }
 
 /** @param {number} value @param {string} unit */
-const told = (value, unit) => (unit === "bytes" ? bytes(value) : `${number(value)}${unit ? ` ${unit}` : ""}`);
+const told = (value, unit) => (unit === "bytes" ? bytes(value) : `${number(value)}${unit ? ` ${SIGNS[unit] ?? unit}` : ""}`);
+const SIGNS = /** @type {Record<string, string>} */ ({ percent: "%", seconds: "s" });
+/** @param {number} seconds @param {number} step between ticks */
+const clock = (seconds, step) => {
+  const at = new Date(seconds * 1000);
+  return step >= 86_400 ? at.toLocaleDateString("en-CA") : at.toLocaleTimeString("en-GB", { timeStyle: step < 60 ? "medium" : "short" });
+};
 
 /** @param {string} name @param {any} display @returns {string} */
 export function summary(name, { labels, values, unit = "" }) {
@@ -50,7 +56,7 @@ function options(library, display, width) {
   const unit = display.unit ?? "";
   const bars = line ? {} : { paths: library.paths.bars({ size: [0.7, 48], radius: 0.15 }), points: { show: false } };
   const names = line
-    ? {}
+    ? { values: (_, ticks) => ticks.map((tick) => clock(tick, ticks.length > 1 ? ticks[1] - ticks[0] : 0)) }
     : { splits: () => display.labels.map((_, i) => i), values: () => display.labels.map((label) => String(label).slice(0, 14)) };
   return {
     width,
@@ -68,7 +74,7 @@ export function Chart({ name, display }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const [table, setTable] = useState(false);
   const title = name.replaceAll("_", " ");
-  const dark = theme.value;
+  const dark = isDark.value;
   useEffect(() => {
     if (table) return undefined;
     let plot = /** @type {any} */ (null);

@@ -68,5 +68,5 @@ function PlanAlone({ id }) {
 
 export function Chat() {
   if (openPlan.value) return html`<${PlanAlone} id=${openPlan.value} />`;
-  return html`<${Log} /><div class="column"><${Composer} /></div>`;
+  return html`<${Log} /><div class="dock"><div class="column"><${Composer} /></div></div>`;
 }

@@ -10,6 +10,11 @@ import { copyText } from "./copy.js";
 const LIMIT = 50_000;
 /** @type {Promise<any> | null} */
 let loading = null;
+/** @type {Promise<any>} */
+let pending = Promise.resolve();
+
+/** Resolves when all that was to be coloured so far is. */
+export const coloured = () => pending;
 
 /** @returns {Promise<any>} */
 function highlighter() {
@@ -32,7 +37,7 @@ function spans(tree) {
 /** Colour the text of a code element. @param {HTMLElement} code @param {string} language */
 async function highlight(code, language) {
   const text = code.textContent ?? "";
-  if (!language || text.length > LIMIT) return;
+  if (text.length > LIMIT) return;
   const library = await highlighter();
   if (!library.getLanguage(language)) return;
   const { _emitter: emitter } = library.highlight(text, { language, ignoreIllegals: true });
@@ -61,6 +66,6 @@ export function codeBlock(text, info, closed) {
   const box = document.createElement("div");
   box.className = "code";
   box.append(bar, pre);
-  if (closed) highlight(code, language).catch(() => {});
+  if (closed && language) pending = Promise.allSettled([pending, highlight(code, language)]);
   return box;
 }

@@ -95,7 +95,7 @@ export function Composer() {
         ref=${field}
         rows="1"
         aria-label="Your request"
-        placeholder="Ask or tell: “which processes eat the memory?”"
+        placeholder="Ask, or say what to do"
         value=${draft.value}
         onInput=${(/** @type {any} */ e) => (draft.value = e.currentTarget.value)}
         onKeyDown=${keyed}

@@ -7,7 +7,7 @@
 
 import { batch, signal } from "../vendor/preact.js";
 import { CHAT } from "./wire.js";
-import { Turn } from "./turn.js";
+import { Turn, saysAll } from "./turn.js";
 
 /** `run.2` -> `run` @param {string} id */
 const baseRun = (id) => id.replace(/\.\d+$/, "");
@@ -67,7 +67,25 @@ export class Conversation {
       this.title.value = conversation.title || this.title.value;
       this.#merge(conversation.messages ?? [], repair);
     });
+    if (!this.turns.value.length) await this.#findPlans(id);
     await this.world.wire.follow(this.topic);
+  }
+
+  /** A conversation without words holds plans that a program sent. @param {string} id */
+  async #findPlans(id) {
+    const { plans } = await this.world.wire.rpc("plan_list");
+    for (const plan of plans.filter((/** @type {any} */ one) => one.conversation_id === id).reverse()) {
+      this.world.showPlan(plan);
+      this.include(plan);
+      if (plan.topic !== this.topic) this.world.wire.follow(plan.topic).catch(() => {});
+    }
+  }
+
+  /** A plan that came by another door than this chat. @param {any} plan */
+  include(plan) {
+    const turn = this.#turnOf(plan.run_id, plan.plan_id);
+    turn.showPlan(plan.plan_id);
+    if (turn.status.value === "running" && plan.status !== "running") turn.status.value = "done";
   }
 
   /** @param {any[]} messages oldest first @param {boolean} repair */
@@ -120,14 +138,20 @@ export class Conversation {
       turn.stored = true;
     }
     if (!turn.stored) return;
-    if (!fresh.has(turn)) turn.parts.value = turn.parts.value.filter((part) => part.kind === "plan");
-    fresh.add(turn);
+    if (!fresh.has(turn)) turn.parts.value = [];
     const meta = message.meta ?? {};
-    if (message.content) turn.text(`h-${message.message_id}`).replace(message.content, true);
+    turn.segment = fresh.has(turn) ? turn.segment + 1 : 1;
+    fresh.add(turn);
+    const error = meta.error ?? null;
+    if (message.content && message.content !== error?.message) {
+      turn.text(`h-${message.message_id}`).replace(message.content, true);
+    }
     if (meta.plan_id) this.#showPlan(turn, meta.plan_id);
-    if (meta.results) turn.showResults(meta.results, fresh.size + turn.parts.value.length);
+    if (meta.results) turn.showResults(meta.results);
+    if (!meta.prose && (saysAll(meta.results) || (error && meta.plan_id))) turn.cover();
     if (meta.answered_by) turn.answeredBy.value = meta.answered_by;
     if (meta.usage) turn.usage.value = meta.usage;
+    turn.error.value = error && { message: error.message, code: error.error };
     turn.cut.value = !!meta.incomplete;
     turn.status.value = "done";
   }
@@ -214,10 +238,10 @@ export class Conversation {
       last.runId.value = run; // events before the acknowledgement
       return last;
     }
-    if (!run && last) return last;
+    if (!run && !planId && last) return last;
     const made = new Turn("", run ?? planId ?? null);
     this.turns.value = [...turns, made];
-    if (run && this.id.value) this.#learnPrompt();
+    if (run && this.id.value && !planId) this.#learnPrompt();
     return made;
   }
 

@@ -68,10 +68,12 @@ function Rename({ entry, done }) {
 /** @param {string} id */
 async function save(id) {
   const data = await exportConversation(id);
-  const text = typeof data === "string" ? data : JSON.stringify(data, null, 2);
+  const [text, type, ending] = data.markdown
+    ? [data.markdown, "text/markdown", "md"]
+    : [JSON.stringify(data, null, 2), "application/json", "json"];
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = `conversation-${id}.json`;
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = `${(data.title ?? "conversation").replace(/[^\w-]+/g, "-").slice(0, 60)}.${ending}`;
   link.click();
   URL.revokeObjectURL(link.href);
 }

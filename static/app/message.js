@@ -10,6 +10,7 @@ import { number, provider, visible } from "./format.js";
 import { Icon } from "./icons.js";
 import { MarkdownStream } from "./markdown.js";
 import { PlanCard } from "./plan-card.js";
+import { planSignal } from "./plans.js";
 import { Results } from "./results.js";
 import { stickToEnd } from "./scroll.js";
 import { current } from "./store.js";
@@ -27,7 +28,7 @@ export function Message({ turn }) {
     <div class="reply" aria-busy=${turn.busy}>
       <h3 class="offscreen">llmcore</h3>
       <${Calls} turn=${turn} />
-      ${turn.parts.value.map((part) => {
+      ${inOrder(turn.parts.value).map((part) => {
         if (part.kind === "text") return html`<${Text} key=${part.key} text=${part.text} />`;
         if (part.kind === "plan") return html`<${PlanCard} key=${part.key} id=${part.id} />`;
         return html`<${Results} key=${part.key} results=${part.results} />`;
@@ -35,6 +36,16 @@ export function Message({ turn }) {
       <${Ending} turn=${turn} />
     </div>
   </div>`;
+}
+
+/** Within a segment: reads that ran, words, the card to decide on, results. @param {import("./turn.js").Part[]} parts */
+function inOrder(parts) {
+  const place = (/** @type {import("./turn.js").Part} */ part) => {
+    if (part.kind === "plan") return planSignal(part.id).value?.effect === "read" ? 0 : 2;
+    return part.kind === "text" ? 1 : 3;
+  };
+  const shown = parts.filter((part) => part.kind !== "text" || !part.covered);
+  return shown.sort((a, b) => a.segment - b.segment || place(a) - place(b));
 }
 
 /** @param {{text: import("./turn.js").LiveText}} props */
@@ -59,8 +70,7 @@ function Text({ text }) {
 
 /** Which intents ran, with their params, while there is no card for them. @param {{turn: Turn}} props */
 function Calls({ turn }) {
-  const hasPlan = turn.parts.value.some((part) => part.kind === "plan");
-  if (hasPlan || !turn.calls.value.length) return null;
+  if (turn.hasPlan || !turn.calls.value.length) return null;
   return html`<ul class="calls">
     ${turn.calls.value.map(
       (call) => html`<li key=${call.id}>
@@ -90,8 +100,9 @@ function Ending({ turn }) {
     if (turn.parts.value.some((part) => part.kind === "text" && part.text.text)) return null;
     return html`<p class="thinking"><span class="pulse"></span>${turn.lost ? "Connection lost. Checking whether the server took it…" : "Working on it…"}</p>`;
   }
+  const inCard = turn.parts.value.some((part) => part.kind === "plan" && planSignal(part.id).value?.status === "failed");
   const empty = !turn.parts.value.length && !turn.calls.value.length;
-  return html`${error && html`<div class="banner error" role="group" aria-label="Error">
+  return html`${error && !inCard && html`<div class="banner error" role="group" aria-label="Error">
       <${Icon} name="warning" />
       <span><b>${visible(error.message)}</b>${" "}${ADVICE[/** @type {keyof typeof ADVICE} */ (error.code)] ?? ""}</span>
     </div>`}

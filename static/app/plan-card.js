@@ -28,7 +28,7 @@ const TROUBLE = ["failed", "waiting", "needs_human", "cancelled"];
 export function PlanCard({ id }) {
   const plan = planSignal(id).value;
   if (!plan) return html`<p class="muted">Loading the plan…</p>`;
-  if (!isOpen(plan) && changing(plan).length === 0) return html`<${ReadSummary} plan=${plan} />`;
+  if (["running", "done"].includes(plan.status) && changing(plan).length === 0) return html`<${ReadSummary} plan=${plan} />`;
   return html`<section class="plan effect-${plan.effect} status-${plan.status}" aria-labelledby="plan-${id}" data-plan=${id}>
     <header>
       <div>
@@ -105,7 +105,7 @@ function Steps({ plan }) {
   </ol>`;
 }
 
-/** Plans do not carry what went wrong; runs do. @param {any} plan @returns {Record<string, {message: string}>} */
+/** Plans do not carry what went wrong; runs do. @param {any} plan @returns {Record<string, {message: string, output?: string}>} */
 function useStepErrors(plan) {
   const [errors, setErrors] = useState({});
   useEffect(() => {
@@ -118,7 +118,7 @@ function useStepErrors(plan) {
   return errors;
 }
 
-/** @param {{plan: any, step: any, error?: {message: string}}} props */
+/** @param {{plan: any, step: any, error?: {message: string, output?: string}}} props */
 function Step({ plan, step, error }) {
   const [icon, label] = STATES[/** @type {keyof typeof STATES} */ (step.state)] ?? ["ring", step.state];
   const fields = Object.entries(step.params);
@@ -135,6 +135,7 @@ function Step({ plan, step, error }) {
     <${Verdict} step=${step} />
     ${step.progress?.length > 0 && html`<${Output} step=${step} />`}
     ${error && html`<p class="banner error"><${Icon} name="cross" /><span>${visible(error.message)}</span></p>`}
+    ${error?.output && !step.progress?.length && html`<pre class="value" tabindex="0">${visible(error.output)}</pre>`}
     ${step.state === "unknown" && plan.run_id && html`<${Resolve} plan=${plan} step=${step} />`}
   </li>`;
 }

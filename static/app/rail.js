@@ -61,13 +61,12 @@ function Card({ card }) {
 function Model() {
   const status = serverStatus.value;
   if (!status) return null;
-  const provider = status.provider ?? status.llm ?? status.model ?? {};
-  const name = typeof provider === "string" ? provider : (provider.name ?? "offline");
-  const model = typeof provider === "string" ? "" : (provider.model ?? "");
+  const state = status.ready?.components?.providers;
   return html`<section>
     <h2>Language model</h2>
     ${modelIsOn(status)
-      ? html`<p class="small"><b>${visible(name)}</b> <span class="muted">${visible(model)}</span></p>`
+      ? html`<p class="small"><b>${visible(status.provider)}</b>${" "}<span class="muted">${visible(status.model ?? "")}</span></p>
+          ${state && state.status !== "ok" && html`<p class="small muted">${visible(state.reason ?? state.status)}</p>`}`
       : html`<p class="small">Switched off: nothing leaves this machine. Answers come from the local matcher.</p>
           <details class="small"><summary>How to switch one on</summary>
             <p>On the server set <code>LLMCORE_LLM__PROVIDER</code> to <code>openai</code>, <code>anthropic</code> or <code>local</code>

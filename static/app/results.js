@@ -18,6 +18,7 @@ export function Results({ results }) {
 /** @param {{result: {step_id: string, intent: string, display: any}}} props */
 function Result({ result }) {
   const { display, intent } = result;
+  if (display.kind === "text" && !display.text && !display.fields?.length) return null;
   switch (display.kind) {
     case "table":
       return html`<${Table} name=${intent} columns=${display.columns} rows=${display.rows} />`;
@@ -27,6 +28,7 @@ function Result({ result }) {
       return html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Fields} fields=${display.fields} /></figure>`;
     case "text":
       return html`<figure class="result"><figcaption>${title(intent)}</figcaption>
+        ${display.fields?.length > 0 && html`<${Fields} fields=${display.fields} />`}
         <pre tabindex="0" aria-label=${title(intent)}>${visible(String(display.text))}</pre></figure>`;
     default:
       return null;

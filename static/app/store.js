@@ -102,15 +102,22 @@ export function rpc(intent, params) {
 /** Connect as whoever is logged in. */
 export function start() {
   newConversation();
-  const id = new URLSearchParams(location.hash.slice(1)).get("c");
-  if (id) openConversation(id);
+  openNamed();
+  addEventListener("hashchange", openNamed);
   wire.subscribe("/stats");
   wire.subscribe("/notification");
   wire.start();
 }
 
+/** The conversation that the address bar names. */
+function openNamed() {
+  const id = new URLSearchParams(location.hash.slice(1)).get("c");
+  if (id && id !== current.peek().id.value) openConversation(id);
+}
+
 /** Disconnect and forget everything. */
 export function stop() {
+  removeEventListener("hashchange", openNamed);
   wire.stop();
   conversations.clear();
   forgetPlans();
@@ -235,16 +242,15 @@ async function loadPlan(id) {
   return plan;
 }
 
-/** Show a plan alone and follow what becomes of it. @param {any} plan */
+/** Show a plan, in its conversation or alone, and follow what becomes of it. @param {any} plan */
 export function showPlanAlone(plan) {
+  putPlan(plan);
+  if (plan.topic) wire.follow(plan.topic).catch(() => {});
   const own = entries.peek().some((entry) => entry.conversation_id === plan.conversation_id);
   if (own) {
     openConversation(plan.conversation_id);
-    return;
-  }
-  putPlan(plan);
-  openPlan.value = plan.plan_id;
-  if (plan.topic) wire.follow(plan.topic).catch(() => {});
+    current.peek().open().then(() => current.peek().include(plan));
+  } else openPlan.value = plan.plan_id;
 }
 
 export async function loadWaiting() {

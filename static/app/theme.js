@@ -1,6 +1,6 @@
 /** Light, dark or as the system has it; kept in this browser. Used by main.js and chart.js. */
 
-import { effect, html, signal } from "../vendor/preact.js";
+import { computed, effect, html, signal } from "../vendor/preact.js";
 import { Icon } from "./icons.js";
 
 const KEY = "llmcore.theme";
@@ -13,7 +13,15 @@ function kept() {
   return value in NEXT ? /** @type {keyof typeof NEXT} */ (value) : "auto";
 }
 
+const system = matchMedia("(prefers-color-scheme: dark)");
+const systemDark = signal(system.matches);
+system.addEventListener("change", () => {
+  systemDark.value = system.matches;
+});
+
 export const theme = signal(kept());
+/** What is to be seen now; charts are drawn anew when it changes. */
+export const isDark = computed(() => (theme.value === "auto" ? systemDark.value : theme.value === "dark"));
 
 effect(() => {
   localStorage.setItem(KEY, theme.value);

@@ -61,8 +61,8 @@ export class LiveText {
   }
 }
 
-/** @typedef {{kind: "text", key: string, segment: number, text: LiveText}} TextPart */
-/** @typedef {{kind: "plan", key: string, id: string}} PlanPart */
+/** @typedef {{kind: "text", key: string, segment: number, text: LiveText, covered?: boolean}} TextPart  `covered`: results or the card say the same */
+/** @typedef {{kind: "plan", key: string, segment: number, id: string}} PlanPart */
 /** @typedef {{kind: "results", key: string, segment: number, results: any[]}} ResultsPart */
 /** @typedef {TextPart | PlanPart | ResultsPart} Part */
 /** @typedef {{id: string, intent: string, args: string, state: "running" | "done"}} ToolCall */
@@ -126,7 +126,7 @@ export class Turn {
   /** @param {string} id plan */
   showPlan(id) {
     if (this.parts.value.some((part) => part.kind === "plan" && part.id === id)) return;
-    this.#add({ kind: "plan", key: `p${id}`, id });
+    this.#add({ kind: "plan", key: `p${id}`, segment: this.segment, id });
   }
 
   /** @param {any[] | undefined} results @param {number} [segment] */
@@ -159,14 +159,22 @@ export class Turn {
     const result = event.result ?? {};
     const texts = this.parts.value.filter((part) => part.kind === "text" && part.segment === this.segment);
     const shown = texts.map((part) => (part.kind === "text" ? part.text.text : "")).join("\n\n");
-    if (result.text && bare(shown) !== bare(result.text)) this.repair(result.text);
+    const outcome = event.outcome?.type ?? "success";
+    if (result.text && bare(shown) !== bare(result.text) && outcome !== "cancelled") this.repair(result.text);
     for (const part of this.parts.value) if (part.kind === "text") part.text.end();
     if (result.results) this.showResults(result.results);
+    if (!result.prose && saysAll(result.results)) this.cover();
     if (result.answered_by) this.answeredBy.value = result.answered_by;
     if (result.usage) this.usage.value = result.usage;
-    const outcome = event.outcome?.type ?? "success";
     this.status.value = outcome === "interrupt" ? "waiting" : outcome === "cancelled" ? "cancelled" : "done";
     this.calls.value = this.calls.value.map((call) => ({ ...call, state: "done" }));
+  }
+
+  /** The present segment's text repeats what tables or the plan's card show: keep it for copying only. */
+  cover() {
+    this.parts.value = this.parts.value.map((part) =>
+      part.kind === "text" && part.segment === this.segment ? { ...part, covered: true } : part,
+    );
   }
 
   /** @param {string} whole text of the present segment */
@@ -179,9 +187,14 @@ export class Turn {
 
   /** @param {string} message @param {string} code */
   fail(message, code) {
+    if (this.hasPlan) this.cover();
     for (const part of this.parts.value) if (part.kind === "text") part.text.end();
     this.error.value = { message, code };
     this.status.value = code === "cancelled" ? "cancelled" : "error";
+  }
+
+  get hasPlan() {
+    return this.parts.value.some((part) => part.kind === "plan");
   }
 
   /** All text of the reply. */
@@ -189,6 +202,9 @@ export class Turn {
     return this.parts.value.map((part) => (part.kind === "text" ? part.text.text : "")).filter(Boolean).join("\n\n");
   }
 }
+
+/** Whether tables and fields show all that a text made from the same results says. @param {any[] | undefined} results */
+export const saysAll = (results) => !!results?.length && results.every((one) => one.display && (one.state ?? "done") === "done");
 
 /** Without white space, for comparing. @param {string} text */
 const bare = (text) => text.replace(/\s+/g, "");

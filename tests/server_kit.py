@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
+from llmcore.api import Caller
 from llmcore.errors import Conflict, NotFound, RateLimited, Unauthorized, Unavailable, UnknownIntent
 from llmcore.events import Event
 from llmcore.plan import Principal
 from llmcore.ports import Store
 from llmcore.server import Rooms, Server, ServerOptions
-from llmcore.server.ports import Caller
 from llmcore.streams import Sink, Topics
 from tests.peer import Peer
 
@@ -67,6 +67,8 @@ class Accounts:
     life_s: float = 3600.0
     down: bool = False
     asked: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _pair(self, name: str) -> Pair:
         now = self.clock.now()
@@ -93,8 +95,11 @@ class Accounts:
         self.revoked.add(token)
 
     async def authenticate(self, token: str) -> tuple[Principal, float]:
-        """Who it is."""
+        """Who it is; `late` is told when the test says so."""
         self.asked += 1
+        if token == "late":
+            await self.gate.wait()
+            self.passed.set()
         if self.down:
             raise Unavailable("The store is away.")
         name = token.partition(".")[0]
@@ -226,9 +231,9 @@ class Stand:
         """Without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def join(self, token: str = "ada", **headers: str) -> Peer:
+    async def join(self, who: str = "ada", **headers: str) -> Peer:
         """A connected peer, closed at the end."""
-        peer = await Peer.connect(f"ws://127.0.0.1:{self.port}/ws?token={token}", **headers)
+        peer = await Peer.connect(f"ws://127.0.0.1:{self.port}/ws?token={who}", **headers)
         self.closing.push_async_callback(peer.close)
         return peer
 

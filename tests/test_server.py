@@ -29,7 +29,8 @@ async def refused(stand: Stand, query: str, **headers: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=eve", "?token=ada.revoked", "?other=ada"])
-async def test_a_bad_token_is_refused_before_the_upgrade(query: str) -> None:
+async def test_bad_token_refused_upgrade(query: str) -> None:
+    """A bad token is refused before the upgrade."""
     async with serving() as stand:
         stand.auth.revoked.add("ada.revoked")
         code, body = await refused(stand, query)
@@ -38,48 +39,55 @@ async def test_a_bad_token_is_refused_before_the_upgrade(query: str) -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://ops.example.org.evil.example"])
-async def test_a_page_of_a_foreign_origin_is_refused(origin: str) -> None:
+async def test_page_foreign_origin_refused(origin: str) -> None:
+    """A page of a foreign origin is refused."""
     async with serving(origins=("https://ops.example.org",)) as stand:
         code, _ = await refused(stand, "?token=ada", Origin=origin)
         assert code == 403
 
 
-async def test_our_page_allowed_origins_and_programs_get_in() -> None:
+async def test_who_gets_in() -> None:
+    """Our page allowed origins and programs get in."""
     async with serving(origins=("https://ops.example.org",)) as stand:
         for headers in ({}, {"Origin": stand.url}, {"Origin": "https://ops.example.org"}):
             peer = await stand.join(**headers)
             assert (await peer.call("whoami"))["data"] == {"name": "ada", "role": "admin"}
 
 
-async def test_a_program_may_send_its_token_as_a_header() -> None:
+async def test_program_send_token_header() -> None:
+    """A program may send its token as a header."""
     async with serving() as stand:
         peer = await Peer.connect(f"ws://127.0.0.1:{stand.port}/ws", Authorization="Bearer bob")
         assert (await peer.call("whoami"))["data"]["name"] == "bob"
         await peer.close()
 
 
-async def test_while_the_accounts_are_away_nobody_gets_in() -> None:
+async def test_accounts_away_nobody_gets_in() -> None:
+    """While the accounts are away nobody gets in."""
     async with serving() as stand:
         stand.auth.down = True
         assert (await refused(stand, "?token=ada"))[0] == 503
 
 
-async def test_a_server_that_stops_takes_nobody_in() -> None:
+async def test_stopping_server_takes_nobody_in() -> None:
+    """A server that stops takes nobody in."""
     async with serving() as stand:
         stand.server.hub.stopping = True
         assert (await refused(stand, "?token=ada"))[0] == 503
 
 
-async def test_nothing_is_compressed_even_if_offered() -> None:
+async def test_no_compression() -> None:
+    """Nothing is compressed even if offered."""
     async with serving() as stand:
         peer = await stand.join(**{"Sec-WebSocket-Extensions": "permessage-deflate"})
-        assert "Sec-WebSocket-Extensions" not in peer.socket.headers
+        assert "Sec-WebSocket-Extensions" not in (peer.socket.headers or {})
 
 
 # --- how frames are answered ---
 
 
-async def test_an_rpc_is_answered_with_its_request_id() -> None:
+async def test_rpc_answered_request_id() -> None:
+    """An RPC is answered with its request id."""
     async with serving() as stand:
         peer = await stand.join()
         answer = await peer.call("intent_echo", {"x": [1, None, "é"]})
@@ -89,7 +97,8 @@ async def test_an_rpc_is_answered_with_its_request_id() -> None:
         assert abs(answer["timestamp"] - stand.clock.now()) < 60
 
 
-async def test_params_may_be_absent_and_other_keys_are_ignored() -> None:
+async def test_params_absent_other_keys_ignored() -> None:
+    """Params may be absent and other keys are ignored."""
     async with serving() as stand:
         peer = await stand.join()
         for more in ({}, {"serviceId": "llmcore"}, {"serviceId": None, "clientId": "c", "originId": "o"}):
@@ -129,9 +138,8 @@ async def test_params_may_be_absent_and_other_keys_are_ignored() -> None:
         ({"type": "rpc", "requestid": "a", "intent": "conflict"}, "a", "conflict"),
     ],
 )
-async def test_every_bad_frame_gets_one_error_and_the_socket_stays_open(
-    frame: Any, request_id: str | None, error: str
-) -> None:
+async def test_bad_frame_error_socket_stays(frame: Any, request_id: str | None, error: str) -> None:
+    """Every bad frame gets one error and the socket stays open."""
     async with serving() as stand:
         peer = await stand.join()
         answer = await peer.raw(frame)
@@ -144,7 +152,8 @@ async def test_every_bad_frame_gets_one_error_and_the_socket_stays_open(
 
 
 @pytest.mark.parametrize("kind", ["event", "rpc_response"])
-async def test_events_and_responses_of_clients_are_passed_over(kind: str) -> None:
+async def test_events_responses_clients_passed_over(kind: str) -> None:
+    """Events and responses of clients are passed over."""
     async with serving() as stand:
         peer = await stand.join()
         await peer.send({"type": kind, "requestid": "a", "topic": "/stats"})
@@ -153,7 +162,9 @@ async def test_events_and_responses_of_clients_are_passed_over(kind: str) -> Non
         assert stand.server.metrics.traffic.ignored_frames == 1
 
 
-async def test_json_may_nest_64_levels_and_no_more() -> None:
+async def test_depth_limit() -> None:
+    """JSON may nest 64 levels and no more."""
+
     def nested(levels: int) -> Any:
         value: Any = "x"
         for _ in range(levels):
@@ -169,7 +180,8 @@ async def test_json_may_nest_64_levels_and_no_more() -> None:
         assert (await peer.raw("[" * 100_000))["data"] == {"error": "bad_request"}
 
 
-async def test_a_frame_over_the_limit_closes_with_1009() -> None:
+async def test_frame_over_limit_closes_1009() -> None:
+    """A frame over the limit closes with 1009."""
     async with serving(max_frame_bytes=10_000) as stand:
         peer, other = await stand.join(), await stand.join()
         assert (await peer.call("echo", {"x": "a" * 9_000}))["status"] == "success"
@@ -179,7 +191,9 @@ async def test_a_frame_over_the_limit_closes_with_1009() -> None:
 
 
 @pytest.mark.logs_errors("rpc failed.*canary")
-async def test_an_unexpected_exception_is_logged_and_not_told() -> None:
+async def test_unexpected_exception_is_not_told() -> None:
+    """An unexpected exception is logged and not told."""
+
     async def broken(params: Any, caller: Any) -> Any:
         raise KeyError("canary")
 
@@ -191,7 +205,8 @@ async def test_an_unexpected_exception_is_logged_and_not_told() -> None:
         assert "canary" not in json.dumps(answer)
 
 
-async def test_work_that_takes_too_long_is_answered_and_stopped() -> None:
+async def test_timeout() -> None:
+    """Work that takes too long is answered and stopped."""
     ended = asyncio.Event()
 
     async def endless(params: Any, caller: Any) -> Any:
@@ -210,7 +225,9 @@ async def test_work_that_takes_too_long_is_answered_and_stopped() -> None:
         assert len(peer.answers) == 2
 
 
-async def test_work_that_was_cancelled_inside_is_answered_too() -> None:
+async def test_cancelled_inside() -> None:
+    """Work that was cancelled inside is answered too."""
+
     async def cancelled(params: Any, caller: Any) -> Any:
         raise asyncio.CancelledError
 
@@ -220,7 +237,8 @@ async def test_work_that_was_cancelled_inside_is_answered_too() -> None:
         assert (await peer.call("cancelled"))["data"] == {"error": "unavailable"}
 
 
-async def test_a_running_request_delays_no_other() -> None:
+async def test_running_request_delays_no_other() -> None:
+    """A running request delays no other."""
     async with serving() as stand:
         peer = await stand.join()
         waiting = await peer.ask("wait")
@@ -248,7 +266,8 @@ NEARLY = st.fixed_dictionaries(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(st.text(max_size=40) | st.binary(max_size=20) | NEARLY | JSON, max_size=12))
-async def test_whatever_comes_every_frame_is_answered_at_most_once(frames: list[Any]) -> None:
+async def test_arbitrary_frames(frames: list[Any]) -> None:
+    """Whatever comes every frame is answered at most once."""
     async with serving(rate_limit=0) as stand:
         peer = await stand.join()
         for frame in frames:
@@ -261,7 +280,8 @@ async def test_whatever_comes_every_frame_is_answered_at_most_once(frames: list[
 
 @settings(max_examples=15, deadline=None)
 @given(plan=st.lists(st.sampled_from(["echo", "conflict", "nothing", "wait", "run_cancel"]), min_size=1, max_size=30))
-async def test_requests_at_once_are_each_answered_once_by_their_own_answer(plan: list[str]) -> None:
+async def test_requests_at_once(plan: list[str]) -> None:
+    """Requests at once are each answered once by their own answer."""
     async with serving(rate_limit=0) as stand:
         peers = [await stand.join(), await stand.join("bob")]
         asked = [(peer, intent, await peer.ask(intent, {"n": n})) for n, intent in enumerate(plan) for peer in peers]
@@ -279,7 +299,8 @@ async def test_requests_at_once_are_each_answered_once_by_their_own_answer(plan:
 # --- limits ---
 
 
-async def test_a_user_over_the_rate_is_told_when_to_come_back_and_others_are_not() -> None:
+async def test_user_over_rate_told_when() -> None:
+    """A user over the rate is told when to come back and others are not."""
     async with serving(rate_limit=5) as stand:
         peer, again, other = await stand.join(), await stand.join(), await stand.join("bob")
         answers = [await (peer if n % 2 else again).call("echo") for n in range(12)]
@@ -296,7 +317,8 @@ async def test_a_user_over_the_rate_is_told_when_to_come_back_and_others_are_not
         assert stand.server.metrics.traffic.rate_limited >= len(refused)
 
 
-async def test_a_flood_of_one_client_leaves_the_others_working() -> None:
+async def test_flood_client_leaves_others_working() -> None:
+    """A flood of one client leaves the others working."""
     async with serving(rate_limit=50) as stand:
         flood, calm = await stand.join(), await stand.join("bob")
         for _ in range(2_000):
@@ -307,7 +329,8 @@ async def test_a_flood_of_one_client_leaves_the_others_working() -> None:
         assert sum(answer["status"] == "success" for answer in flood.answers) < 1_000
 
 
-async def test_only_so_many_requests_run_at_once_on_a_socket() -> None:
+async def test_running_requests_are_limited() -> None:
+    """Only so many requests run at once on a socket."""
     async with serving(max_running=3) as stand:
         peer = await stand.join()
         waiting = [await peer.ask("wait") for _ in range(3)]
@@ -321,7 +344,8 @@ async def test_only_so_many_requests_run_at_once_on_a_socket() -> None:
 # --- how connections end ---
 
 
-async def test_a_client_that_goes_is_reported_as_gone_by_itself() -> None:
+async def test_client_goes_reported_gone_itself() -> None:
+    """A client that goes is reported as gone by itself."""
     async with serving() as stand:
         peer = await stand.join()
         await peer.call("echo")
@@ -331,7 +355,8 @@ async def test_a_client_that_goes_is_reported_as_gone_by_itself() -> None:
         assert stand.server.metrics.traffic.connections == 0
 
 
-async def test_a_connection_that_breaks_is_reported_as_well() -> None:
+async def test_broken_connection_reported() -> None:
+    """A connection that breaks is reported as well."""
     async with serving() as stand:
         peer = await stand.join()
         waiting = await peer.ask("wait")
@@ -344,7 +369,8 @@ async def test_a_connection_that_breaks_is_reported_as_well() -> None:
         assert waiting not in [answer["requestid"] for answer in peer.answers]
 
 
-async def test_a_half_open_client_is_found_by_pings() -> None:
+async def test_half_open_client_found_pings() -> None:
+    """A half open client is found by pings."""
     async with serving(ping_interval_s=0.05, ping_timeout_s=0.05) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         writer.write(
@@ -359,7 +385,8 @@ async def test_a_half_open_client_is_found_by_pings() -> None:
         writer.close()
 
 
-async def test_a_socket_ends_with_its_token() -> None:
+async def test_socket_ends_token() -> None:
+    """A socket ends with its token."""
     async with serving() as stand:
         stand.auth.life_s = 0.1
         peer = await stand.join()
@@ -367,7 +394,8 @@ async def test_a_socket_ends_with_its_token() -> None:
         assert [by_us for _, by_us in stand.door.gone] == [True]
 
 
-async def test_a_revoked_token_is_refused_at_the_next_request_a_second_later() -> None:
+async def test_revoked_token_refused_next_request() -> None:
+    """A revoked token is refused at the next request a second later."""
     async with serving() as stand:
         peer = await stand.join()
         await peer.call("echo")
@@ -380,7 +408,8 @@ async def test_a_revoked_token_is_refused_at_the_next_request_a_second_later() -
         assert [by_us for _, by_us in stand.door.gone] == [False]
 
 
-async def test_a_role_that_changes_counts_from_the_next_check() -> None:
+async def test_role_changes_counts_next_check() -> None:
+    """A role that changes counts from the next check."""
     async with serving() as stand:
         peer = await stand.join()
         stand.auth.roles["ada"] = "observer"
@@ -388,7 +417,8 @@ async def test_a_role_that_changes_counts_from_the_next_check() -> None:
         assert (await peer.call("whoami"))["data"]["role"] == "observer"
 
 
-async def test_revoking_here_ends_the_sockets_of_that_token_at_once() -> None:
+async def test_revoking_ends_sockets_token() -> None:
+    """Revoking here ends the sockets of that token at once."""
     async with serving() as stand:
         peer, other = await stand.join("ada.1"), await stand.join("ada.2")
         assert (await stand.fetch("/authorize/revoke", {"token": "ada.1"})).code == 200
@@ -396,7 +426,8 @@ async def test_revoking_here_ends_the_sockets_of_that_token_at_once() -> None:
         assert (await other.call("echo"))["status"] == "success"
 
 
-async def test_while_the_accounts_are_away_only_stopping_works() -> None:
+async def test_accounts_away_only_stopping_works() -> None:
+    """While the accounts are away only stopping works."""
     async with serving() as stand:
         peer = await stand.join()
         stand.auth.down = True
@@ -408,7 +439,8 @@ async def test_while_the_accounts_are_away_only_stopping_works() -> None:
         assert (await peer.call("echo"))["status"] == "success"
 
 
-async def test_the_token_of_a_client_that_only_listens_is_checked_too() -> None:
+async def test_token_client_listens_checked() -> None:
+    """The token of a client that only listens is checked too."""
     async with serving() as stand:
         peer, other = await stand.join("ada"), await stand.join("bob")
         await peer.call("subscribe_channel", {"topic": "/stats"})
@@ -425,7 +457,8 @@ async def test_the_token_of_a_client_that_only_listens_is_checked_too() -> None:
         assert stand.auth.asked == asked
 
 
-async def test_stopping_answers_what_runs_and_closes_with_1001() -> None:
+async def test_stopping() -> None:
+    """Stopping answers what runs and closes with 1001."""
     async with serving() as stand:
         peer, silent = await stand.join(), await stand.join("bob")
         waiting = await peer.ask("wait")
@@ -442,14 +475,16 @@ async def test_stopping_answers_what_runs_and_closes_with_1001() -> None:
         assert {by_us for _, by_us in stand.door.gone} == {True}
 
 
-async def test_stopping_a_server_that_never_started_does_nothing() -> None:
+async def test_stopping_what_never_started() -> None:
+    """Stopping a server that never started does nothing."""
     async with serving() as stand:
         other = type(stand.server)(stand.server.options, stand.server.hub.rooms)
         await other.stop(1)
         assert not other.hub.clients
 
 
-async def test_everybody_gets_notifications_and_topics_they_ask_for() -> None:
+async def test_notifications_and_topics() -> None:
+    """Everybody gets notifications and topics they ask for."""
     async with serving() as stand:
         peer, other = await stand.join(), await stand.join("bob")
         await peer.call("subscribe_channel", {"topic": "/stats"})
@@ -463,7 +498,9 @@ async def test_everybody_gets_notifications_and_topics_they_ask_for() -> None:
         assert other.events == [frame]
 
 
-async def test_an_error_of_the_door_may_end_the_session() -> None:
+async def test_error_door_end_session() -> None:
+    """An error of the door may end the session."""
+
     async def ended(params: Any, caller: Any) -> Any:
         raise Unauthorized("The token has expired.")
 

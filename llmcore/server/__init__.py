@@ -89,6 +89,7 @@ class Server:
         await hub.sockets.emptied(grace_s / 4)
         for socket in hub.sockets:
             socket.abort()
+        await hub.sockets.emptied(grace_s / 4)
         await self._http.close_all_connections()
 
     async def _watch_tokens(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tornado.iostream import IOStream
 
+from llmcore.api import Caller
 from llmcore.errors import LLMCoreError, RateLimited, TimedOut, Unauthorized, Unavailable, UnknownIntent
 from llmcore.events import StreamEvent, rpc_error, rpc_success
 from llmcore.plan import Principal
@@ -21,7 +22,7 @@ from llmcore.server.frames import Encoder, Reader, Rpc
 from llmcore.server.limits import RateLimit
 from llmcore.server.metrics import Metrics
 from llmcore.server.outbox import Outbox, Wire
-from llmcore.server.ports import Caller, Rooms, ServerOptions
+from llmcore.server.ports import Rooms, ServerOptions
 from llmcore.streams import Sink
 
 logger = logging.getLogger(__name__)
@@ -98,8 +99,7 @@ class Group(Generic[Member]):
     async def emptied(self, timeout_s: float) -> None:
         """Return when nobody is left, or after `timeout_s`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
 
 
 class Hub:

@@ -37,7 +37,7 @@ class _Kind(Enum):
     BROADCAST = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
     kind: _Kind
     size: int
@@ -83,6 +83,11 @@ class Outbox:
         self._closed = False
         self._stall: asyncio.TimerHandle | None = None
         self._last: Callable[[], None] | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """True while the kernel takes no more."""
+        return self._stall is not None
 
     def answer(self, response: Mapping[str, Any]) -> None:
         """Send the answer to an RPC; it is never part of an array."""
@@ -156,17 +161,13 @@ class Outbox:
             self._too_slow()
 
     def _drop_broadcast(self, queue: deque[_Item]) -> None:
-        for place, item in enumerate(queue):
-            if item.kind is _Kind.BROADCAST:
-                del queue[place]
-                self._bytes -= item.size
-                self._broadcasts -= 1
-                self._wire.traffic.broadcasts_dropped += 1
-                return
+        oldest = next(item for item in queue if item.kind is _Kind.BROADCAST)
+        queue.remove(oldest)
+        self._bytes -= oldest.size
+        self._broadcasts -= 1
+        self._wire.traffic.broadcasts_dropped += 1
 
     def _too_slow(self) -> None:
-        if self._closed and self._last is None:
-            return
         self._closed = True
         self._drop()
         self._give_up()

@@ -72,8 +72,7 @@ class Listener:
         if not self._waiting and not self._closed:
             self._wake.clear()
             try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
-                    await self._wake.wait()
+                await asyncio.wait_for(self._wake.wait(), KEEP_ALIVE_S)
             except TimeoutError:
                 return None
         if self._overflowed:

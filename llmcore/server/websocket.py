@@ -3,7 +3,10 @@
 Called by Tornado. Knows Tornado; what a frame means is the client object's matter.
 """
 
-from tornado.websocket import WebSocketHandler
+from typing import cast
+
+from tornado.iostream import IOStream
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from llmcore.errors import Forbidden, Unavailable
 from llmcore.server.client import Client
@@ -30,19 +33,16 @@ class SocketHandler(Handler, WebSocketHandler):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Connect the client to its topics."""
-        connection = self.ws_connection
-        if connection is None or connection.stream is None:
-            return
+        self._stream = cast(IOStream, cast(WebSocketProtocol, self.ws_connection).stream)
         self.set_nodelay(True)
         self.hub.sockets.add(self)
-        client = self._client = Client(self.hub, self, connection.stream, self._session)
+        client = self._client = Client(self.hub, self, self._stream, self._session)
         self.hub.rooms.topics.connect(client)
         await self.hub.rooms.topics.subscribe("/ping", client)
 
     def on_message(self, message: str | bytes) -> None:
         """Hand a frame on; never awaits, so the next one is read at once."""
-        if self._client is not None:
-            self._client.receive(message)
+        cast(Client, self._client).receive(message)
 
     def on_close(self) -> None:
         """The socket is gone."""
@@ -53,5 +53,4 @@ class SocketHandler(Handler, WebSocketHandler):
 
     def abort(self) -> None:
         """Drop the connection without a handshake."""
-        if self.ws_connection is not None and self.ws_connection.stream is not None:
-            self.ws_connection.stream.close()
+        self._stream.close()

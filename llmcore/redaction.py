@@ -16,7 +16,7 @@ SHORTEST_EXACT = 4
 _NAME = r"(?:passw(?:or)?d|pwd|secret|token|api[_-]?key|(?:access|private|secret)[_-]?key|credentials?)"
 _NAMED = re.compile(
     rf"""(?isx)
-    (?P<name> {_NAME} \\*["']? \s* (?:=>|[:=]) \s* )
+    (?P<name> {_NAME} \\*["']? \s* (?:=>|[:=](?!>)) \s* )
     (?: (?P<quote>\\*["']) (?:\\.|[^\\])*? (?:(?P=quote) | \Z) | (?!{re.escape(MASK)}) [^\s,;&"'}})\]]+ )
     """
 )

@@ -22,7 +22,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -53,7 +53,7 @@ class Answer:
     """What the server says to one request. All offsets are bytes of the event stream, before HTTP framing."""
 
     text: str = "Hello from the vendor."
-    _: Any = field(default=None, kw_only=True, repr=False)
+    _: KW_ONLY
     chunks: int = 3
     """Events the text comes in."""
     status: int = 200
@@ -75,6 +75,8 @@ class Answer:
     """Bytes after which the response ends, well-formed as HTTP."""
     malformed_after: int | None = None
     """Events after which one comes that is no JSON."""
+    linger: bool = False
+    """After the last event the response is not ended until the client leaves."""
     extra: bytes = b""
     """Bytes put in front of the last events, such as an error in the stream."""
     read_size: int = 0
@@ -93,8 +95,9 @@ def pieces(text: str, number: int) -> list[str]:
 
 def words(request: Request) -> int:
     """A count of input tokens that can be foretold: the words of all messages."""
-    messages = request.body.get("messages", [])
-    return sum(len(str(message.get("content")).split()) for message in messages)
+    system = [str(block["text"]) for block in request.body.get("system", [])]
+    said = [str(message.get("content")) for message in request.body.get("messages", [])]
+    return sum(len(text.split()) for text in (*system, *said))
 
 
 # --- OpenAI ---------------------------------------------------------------------------------------------------------
@@ -244,6 +247,8 @@ class VendorServer:
         """Clients that left before their answer was complete."""
         self.left = asyncio.Event()
         """Set with the first of them."""
+        self.asked = asyncio.Event()
+        """Set with the first request."""
         self.connections = 0
         """Sockets opened so far."""
         self.models: Sequence[str] = ("vendor-model", "another-model")
@@ -339,6 +344,7 @@ class VendorServer:
     async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Send the answer; False if the connection may not be used again."""
         self.requests.append(request)
+        self.asked.set()
         if request.path.endswith("/models"):
             offered = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.models]
             return self._json(writer, 200, {"object": "list", "data": offered})
@@ -352,6 +358,8 @@ class VendorServer:
         async for data in _paced(answer, request):
             writer.write(b"%x\r\n%b\r\n" % (len(data), data))
             await writer.drain()
+        if answer.linger:
+            await asyncio.Event().wait()
         if answer.cut_after is None:
             writer.write(b"0\r\n\r\n")
         return answer.cut_after is None

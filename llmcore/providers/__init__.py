@@ -102,7 +102,10 @@ class LLMManager:
         factory: LLMProviderFactory | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Build all providers that are named; raises Misconfigured. Imports no SDK and opens no connection."""
+        """Build all providers that are named; raises Misconfigured. Imports no SDK and opens no connection.
+
+        Reads a few files (which providers are installed, a script), so not inside a busy event loop.
+        """
         self.options = options
         self.meter = UsageMeter()
         self._factory = factory or LLMProviderFactory()

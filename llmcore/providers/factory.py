@@ -4,7 +4,7 @@ Used by the LLM manager and by `doctor`. Must not import any provider by itself:
 that a package can add one and none is loaded that nobody chose.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
 
@@ -21,11 +21,11 @@ class LLMProviderFactory:
     GROUP: ClassVar[str] = "llmcore.providers"
     aliases: ClassVar[Mapping[str, str]] = {"chatgpt": "openai", "claude": "anthropic"}
 
-    def __init__(self) -> None:
-        """Read which providers are installed; imports none of them."""
+    def __init__(self, points: Iterable[EntryPoint] | None = None) -> None:
+        """Read which providers are installed (a few blocking file reads), unless told; imports none of them."""
         self._known: dict[str, EntryPoint | Builder] = {}
-        ours_first = sorted(entry_points(group=self.GROUP), key=lambda point: not point.value.startswith("llmcore."))
-        for point in ours_first:
+        found = entry_points(group=self.GROUP) if points is None else points
+        for point in sorted(found, key=lambda point: not point.value.startswith("llmcore.")):  # nobody takes our names
             self._known.setdefault(point.name, point)
 
     @property

@@ -25,7 +25,8 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _TOP = "com|org|net|edu|gov|mil|int|info|io|dev|cloud|local|localdomain|lan|internal|intranet|corp|home|arpa"
 _PATTERNS = {
     "mail": rf"(?<![\w.%+-])[A-Za-z0-9._%+-]+@{_LABEL}(?:\.{_LABEL})+",
-    "addr": r"(?<![\w:.])(?:(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?![\w:]|\.\d)",
+    "addr": r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)"
+    r"|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?!\w|:[\w:]|\.\d)",
     # two dots or more, or one and a well-known end; behind "//" but not behind "/", where file names stand
     "host": r"(?<![\w.@-])(?<![^/]/)(?<!^/)"
     rf"(?:{_LABEL}(?:\.{_LABEL})+\.[A-Za-z]{{2,63}}|{_LABEL}\.(?:{_TOP}))(?![\w-])",

@@ -1,8 +1,8 @@
 """For the panel's tests: a real Chromium on a real server, and everything that must never happen in it.
 
 Fixtures are handed on by `tests/flow/conftest.py`. A `Panel` collects violations of the Content Security Policy, page
-and console errors and requests to other hosts; its fixture asserts that there were none. Browsers and servers live as long
-as a test module, so that no other test meets Playwright's event loop.
+and console errors and requests to other hosts; its fixture asserts that there were none. Browsers and servers live as
+long as a test module, so that no other test meets Playwright's event loop.
 """
 
 import json
@@ -71,7 +71,7 @@ def served(
         (folder / "script.json").write_text(json.dumps(script))
         environment["LLMCORE_LLM__PROVIDER"] = "scripted"
         environment["LLMCORE_LLM__SCRIPT"] = str(folder / "script.json")
-    command = [sys.executable, "-m", "llmcore", "serve", "--port", "0", "--data-dir", folder / "data"]
+    command: list[str | Path] = [sys.executable, "-m", "llmcore", "serve", "--port", "0", "--data-dir", folder / "data"]
     with serving(*command, environment=environment, cwd=folder) as (url, _):
         yield Served(url, roots, scripts)
 

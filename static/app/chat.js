@@ -32,8 +32,11 @@ function Empty() {
     <ul class="examples">
       ${fitting.map(([, text]) => html`<li><button type="button" onClick=${() => send(text)}>${text}</button></li>`)}
     </ul>
-    ${offline && html`<p class="small muted">No language model is switched on. What the local matcher is sure of works in milliseconds; for free
-      conversation set <code>LLMCORE_LLM__PROVIDER</code> on the server.</p>`}
+    ${
+      offline &&
+      html`<p class="small muted">No language model is switched on. What the local matcher is sure of works in milliseconds; for free
+      conversation set <code>LLMCORE_LLM__PROVIDER</code> on the server.</p>`
+    }
   </div>`;
 }
 
@@ -47,8 +50,11 @@ function Log() {
   const busy = turns.some((turn) => turn.busy);
   return html`<div class="log" ref=${log} role="log" aria-live="off" aria-label="Conversation" aria-busy=${busy} tabindex="0">
     <div class="column">
-      ${shown.failure.value && html`<div class="banner error"><span>${shown.failure.value}</span>
-        <button type="button" onClick=${() => shown.open()}>Try again</button></div>`}
+      ${
+        shown.failure.value &&
+        html`<div class="banner error"><span>${shown.failure.value}</span>
+        <button type="button" onClick=${() => shown.open()}>Try again</button></div>`
+      }
       ${shown.loading.value && !turns.length && html`<p class="muted">Loading…</p>`}
       ${!turns.length && !shown.loading.value && !shown.id.value && html`<${Empty} />`}
       ${turns.map((turn) => html`<${Message} key=${turn.key} turn=${turn} />`)}

@@ -56,7 +56,10 @@ function keyed(event) {
     event.preventDefault();
     submit();
   } else if (event.key === "ArrowUp" && plain && !draft.peek()) {
-    const last = current.peek().turns.peek().findLast((turn) => turn.prompt.peek());
+    const last = current
+      .peek()
+      .turns.peek()
+      .findLast((turn) => turn.prompt.peek());
     if (last) {
       event.preventDefault();
       editAgain(last.prompt.peek());
@@ -88,7 +91,7 @@ export function Composer() {
     submit();
   };
   return html`<form class="composer" onSubmit=${onSubmit}>
-    ${editing.value && html`<p class="small muted">Editing an earlier request. Enter sends it as a new one, Escape drops it.</p>`}
+    ${editing.value && html`<p class="editing small muted">Editing an earlier request. Enter sends it as a new one, Escape drops it.</p>`}
     <div class="field">
       <textarea
         id="prompt"
@@ -100,9 +103,11 @@ export function Composer() {
         onInput=${(/** @type {any} */ e) => (draft.value = e.currentTarget.value)}
         onKeyDown=${keyed}
       />
-      ${busyTurn.value
-        ? html`<button type="button" class="stop" onClick=${stopCurrent}><${Icon} name="stop" />Stop</button>`
-        : html`<button type="submit" class="primary" disabled=${!online || !draft.value.trim()} aria-label="Send"><${Icon} name="send" /></button>`}
+      ${
+        busyTurn.value
+          ? html`<button type="button" class="stop" onClick=${stopCurrent}><${Icon} name="stop" />Stop</button>`
+          : html`<button type="submit" class="primary" disabled=${!online || !draft.value.trim()} aria-label="Send"><${Icon} name="send" /></button>`
+      }
     </div>
     <p class="hint small muted">
       <span><kbd>Enter</kbd> sends</span><span><kbd>Shift</kbd> <kbd>Enter</kbd> new line</span><span><kbd>↑</kbd> edits the last</span><span><kbd>?</kbd> all keys</span>

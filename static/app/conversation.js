@@ -231,7 +231,9 @@ export class Conversation {
   #turnOf(run, planId) {
     const turns = this.turns.value;
     let turn = run ? turns.find((one) => one.runId.value === run) : undefined;
-    turn ??= planId ? turns.find((one) => one.parts.value.some((p) => p.kind === "plan" && p.id === planId)) : undefined;
+    turn ??= planId
+      ? turns.find((one) => one.parts.value.some((p) => p.kind === "plan" && p.id === planId))
+      : undefined;
     if (turn) return turn;
     const last = turns.at(-1);
     if (run && last?.status.value === "sending" && !last.runId.value && !last.lost) {
@@ -248,9 +250,12 @@ export class Conversation {
   /** Another tab or a service asked: the words are in the history. */
   #learnPrompt() {
     const params = { conversation_id: this.id.value };
-    this.world.wire.rpc("conversation_get", params).then(({ conversation }) => {
-      for (const message of conversation.messages ?? []) if (message.role === "user") this.#mergeUser(message);
-    }, () => {});
+    this.world.wire.rpc("conversation_get", params).then(
+      ({ conversation }) => {
+        for (const message of conversation.messages ?? []) if (message.role === "user") this.#mergeUser(message);
+      },
+      () => {},
+    );
   }
 
   /** @param {any} data of an envelope @param {boolean} restarted what came before may be incomplete */

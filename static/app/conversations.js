@@ -5,7 +5,14 @@ import { confirmDialog } from "./dialog.js";
 import { ago } from "./format.js";
 import { Icon } from "./icons.js";
 import {
-  complain, current, deleteConversation, entries, exportConversation, newConversation, openConversation, openPlan,
+  complain,
+  current,
+  deleteConversation,
+  entries,
+  exportConversation,
+  newConversation,
+  openConversation,
+  openPlan,
   renameConversation,
 } from "./store.js";
 
@@ -20,9 +27,11 @@ export function Conversations({ picked }) {
     <ul class="conversations">
       ${entries.value.map(
         (entry) => html`<li key=${entry.conversation_id} class=${entry.conversation_id === shown ? "shown" : ""}>
-          ${renaming === entry.conversation_id
-            ? html`<${Rename} entry=${entry} done=${() => setRenaming("")} />`
-            : html`<${Entry} entry=${entry} shown=${entry.conversation_id === shown} picked=${picked} rename=${() => setRenaming(entry.conversation_id)} />`}
+          ${
+            renaming === entry.conversation_id
+              ? html`<${Rename} entry=${entry} done=${() => setRenaming("")} />`
+              : html`<${Entry} entry=${entry} shown=${entry.conversation_id === shown} picked=${picked} rename=${() => setRenaming(entry.conversation_id)} />`
+          }
         </li>`,
       )}
     </ul>
@@ -33,18 +42,25 @@ export function Conversations({ picked }) {
 function Entry({ entry, shown, picked, rename }) {
   const id = entry.conversation_id;
   const remove = async () => {
-    const sure = await confirmDialog("Delete this conversation?", `“${entry.title}” is deleted for good. The audit log keeps what was done.`, "Delete");
+    const sure = await confirmDialog(
+      "Delete this conversation?",
+      `“${entry.title}” is deleted for good. The audit log keeps what was done.`,
+      "Delete",
+    );
     if (sure) deleteConversation(id).catch(complain);
   };
   return html`<button type="button" class="entry" aria-current=${shown ? "page" : undefined} onClick=${() => (openConversation(id), picked())}>
       <span class="title">${entry.title || "Untitled"}</span>
       <span class="when">${ago(entry.updated_at)}</span>
     </button>
-    ${shown && html`<div class="tools">
+    ${
+      shown &&
+      html`<div class="tools">
       <button type="button" class="quiet icon-only" aria-label="Rename" title="Rename" onClick=${rename}><${Icon} name="edit" /></button>
       <button type="button" class="quiet icon-only" aria-label="Export" title="Export" onClick=${() => save(id).catch(complain)}><${Icon} name="save" /></button>
       <button type="button" class="quiet icon-only" aria-label="Delete" title="Delete" onClick=${remove}><${Icon} name="trash" /></button>
-    </div>`}`;
+    </div>`
+    }`;
 }
 
 /** @param {{entry: import("./store.js").Entry, done: () => void}} props */

@@ -20,7 +20,11 @@ export function Decision({ plan }) {
   const [problem, setProblem] = useState("");
   const user = session.value?.user ?? "";
   const obstacle = hindrance(plan, user, mayApprove.value);
-  const act = async (/** @type {string} */ intent, /** @type {Record<string, any>} */ params, /** @type {string} */ said) => {
+  const act = async (
+    /** @type {string} */ intent,
+    /** @type {Record<string, any>} */ params,
+    /** @type {string} */ said,
+  ) => {
     setProblem("");
     try {
       await planCall(intent, { plan_id: plan.plan_id, ...params });

@@ -16,7 +16,9 @@ export function bytes(bytes) {
 
 /** @param {number} value */
 export function number(value) {
-  return Number.isInteger(value) ? value.toLocaleString("en") : value.toLocaleString("en", { maximumFractionDigits: 2 });
+  return Number.isInteger(value)
+    ? value.toLocaleString("en")
+    : value.toLocaleString("en", { maximumFractionDigits: 2 });
 }
 
 /** @param {number} n @param {string} word */
@@ -63,7 +65,8 @@ export function provider(by) {
 
 /** Characters that show nothing or turn text around; in params they could hide what will run. */
 // eslint-disable-next-line no-control-regex
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+const HIDDEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
 /** The text with hidden characters written out. @param {string} text */
 export function visible(text) {
@@ -72,7 +75,10 @@ export function visible(text) {
 
 /** `memory_bytes` -> `memory` @param {string} name */
 export function heading(name) {
-  return name.replace(/_bytes$/, "").replace(/_percent$/, " %").replaceAll("_", " ");
+  return name
+    .replace(/_bytes$/, "")
+    .replace(/_percent$/, " %")
+    .replaceAll("_", " ");
 }
 
 /** `list_processes` -> `list processes` @param {string} intent */

@@ -47,7 +47,8 @@ export function useKeys({ help, browse, focus }) {
         if (event.altKey && event.code === "KeyI") return browse;
         if (bare && !typing(event.target) && event.key === "?") return help;
         if (bare && !typing(event.target) && event.key === "/") return focus;
-        if (bare && event.key === "?" && event.target instanceof HTMLTextAreaElement && !event.target.value) return help;
+        if (bare && event.key === "?" && event.target instanceof HTMLTextAreaElement && !event.target.value)
+          return help;
         return null;
       };
       const action = does();
@@ -65,7 +66,8 @@ export function KeysHelp({ close }) {
   return html`<${Dialog} title="Keys" close=${close}>
     <dl class="keys">
       ${KEYS.map(
-        ([keys, what]) => html`<div><dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd></div>`,
+        ([keys, what]) =>
+          html`<div><dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd></div>`,
       )}
     </dl>
   </${Dialog}>`;

@@ -82,4 +82,4 @@ effect(() => {
   });
 });
 resumeSession();
-render(html`<${App} />`, document.getElementById("app"));
+render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

@@ -88,7 +88,8 @@ function table(token) {
 /** @param {Token} token @param {Context} context */
 function list(token, context) {
   const items = token.items.map((/** @type {Token} */ item) => element("li", blocks(item.tokens, context)));
-  const start = token.ordered && token.start > 1 ? { start: String(token.start) } : {};
+  /** @type {Record<string, string>} */
+  const start = token.ordered && token.start !== 1 ? { start: String(token.start) } : {};
   return element(token.ordered ? "ol" : "ul", items, start);
 }
 

@@ -21,10 +21,13 @@ import { editAgain } from "./composer.js";
 /** @param {{turn: Turn}} props */
 export function Message({ turn }) {
   return html`<div class="turn" data-run=${turn.runId.value ?? ""} data-status=${turn.status.value}>
-    ${turn.prompt.value && html`<div class="said">
+    ${
+      turn.prompt.value &&
+      html`<div class="said">
       <h3 class="offscreen">You</h3>
       <p>${turn.prompt.value}</p>
-    </div>`}
+    </div>`
+    }
     <div class="reply" aria-busy=${turn.busy}>
       <h3 class="offscreen">llmcore</h3>
       <${Calls} turn=${turn} />
@@ -100,12 +103,18 @@ function Ending({ turn }) {
     if (turn.parts.value.some((part) => part.kind === "text" && part.text.text)) return null;
     return html`<p class="thinking"><span class="pulse"></span>${turn.lost ? "Connection lost. Checking whether the server took it…" : "Working on it…"}</p>`;
   }
-  const inCard = turn.parts.value.some((part) => part.kind === "plan" && planSignal(part.id).value?.status === "failed");
+  const inCard = turn.parts.value.some(
+    (part) => part.kind === "plan" && planSignal(part.id).value?.status === "failed",
+  );
   const empty = !turn.parts.value.length && !turn.calls.value.length;
-  return html`${error && !inCard && html`<div class="banner error" role="group" aria-label="Error">
+  return html`${
+    error &&
+    !inCard &&
+    html`<div class="banner error" role="group" aria-label="Error">
       <${Icon} name="warning" />
       <span><b>${visible(error.message)}</b>${" "}${ADVICE[/** @type {keyof typeof ADVICE} */ (error.code)] ?? ""}</span>
-    </div>`}
+    </div>`
+  }
     ${status === "cancelled" && html`<p class="note"><${Icon} name="stop" />Stopped.</p>`}
     ${status === "done" && empty && html`<p class="note">No answer was recorded.</p>`}
     ${turn.cut.value && html`<p class="note"><${Icon} name="warning" />This answer is incomplete: the stream broke off.</p>`}

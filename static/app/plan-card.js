@@ -28,7 +28,8 @@ const TROUBLE = ["failed", "waiting", "needs_human", "cancelled"];
 export function PlanCard({ id }) {
   const plan = planSignal(id).value;
   if (!plan) return html`<p class="muted">Loading the plan…</p>`;
-  if (["running", "done"].includes(plan.status) && changing(plan).length === 0) return html`<${ReadSummary} plan=${plan} />`;
+  if (["running", "done"].includes(plan.status) && changing(plan).length === 0)
+    return html`<${ReadSummary} plan=${plan} />`;
   return html`<section class="plan effect-${plan.effect} status-${plan.status}" aria-labelledby="plan-${id}" data-plan=${id}>
     <header>
       <div>
@@ -99,8 +100,7 @@ function Steps({ plan }) {
   const errors = useStepErrors(plan);
   return html`<ol class="steps">
     ${plan.steps.map(
-      (/** @type {any} */ step) =>
-        html`<${Step} key=${step.id} plan=${plan} step=${step} error=${errors[step.id]} />`,
+      (/** @type {any} */ step) => html`<${Step} key=${step.id} plan=${plan} step=${step} error=${errors[step.id]} />`,
     )}
   </ol>`;
 }
@@ -110,10 +110,13 @@ function useStepErrors(plan) {
   const [errors, setErrors] = useState({});
   useEffect(() => {
     if (!plan.run_id || !TROUBLE.includes(plan.status)) return;
-    rpc("run_get", { run_id: plan.run_id }).then(({ run }) => {
-      const found = run.steps.filter((/** @type {any} */ step) => step.error);
-      setErrors(Object.fromEntries(found.map((/** @type {any} */ step) => [step.id, step.error])));
-    }, () => {});
+    rpc("run_get", { run_id: plan.run_id }).then(
+      ({ run }) => {
+        const found = run.steps.filter((/** @type {any} */ step) => step.error);
+        setErrors(Object.fromEntries(found.map((/** @type {any} */ step) => [step.id, step.error])));
+      },
+      () => {},
+    );
   }, [plan.run_id, plan.status]);
   return errors;
 }
@@ -154,18 +157,21 @@ function Verdict({ step }) {
 }
 
 /** @param {any} value */
-const isEmpty = (value) => value === null || value === undefined || (typeof value === "object" && !Object.keys(value).length);
+const isEmpty = (value) =>
+  value === null || value === undefined || (typeof value === "object" && !Object.keys(value).length);
 
 /** @param {{preview: any}} props */
 function Preview({ preview }) {
   return html`<div class="preview">
     <p class="small"><b>${plural(preview.blast, "target")}</b>${" "}
       ${preview.targets.map((/** @type {string} */ target) => html`<code class="value">${visible(String(target))}</code>${" "}`)}</p>
-    ${(!isEmpty(preview.before) || !isEmpty(preview.after)) &&
-    html`<div class="change">
+    ${
+      (!isEmpty(preview.before) || !isEmpty(preview.after)) &&
+      html`<div class="change">
       <div><span class="label">Now</span>${isEmpty(preview.before) ? html`<span class="muted">nothing</span>` : html`<${Value} value=${preview.before} />`}</div>
       <div><span class="label">Afterwards</span>${isEmpty(preview.after) ? html`<span class="muted">nothing</span>` : html`<${Value} value=${preview.after} />`}</div>
-    </div>`}
+    </div>`
+    }
   </div>`;
 }
 
@@ -174,7 +180,8 @@ function Output({ step }) {
   return html`<details class="output" open=${step.state === "running" || step.state === "failed" || undefined}>
     <summary>Output</summary>
     <pre tabindex="0" aria-label="Output of ${step.id}">${step.progress.map(
-      (/** @type {any} */ piece) => html`<span class=${piece.stream ?? ""}>${visible(String(piece.text ?? JSON.stringify(piece)))}</span>`,
+      (/** @type {any} */ piece) =>
+        html`<span class=${piece.stream ?? ""}>${visible(String(piece.text ?? JSON.stringify(piece)))}</span>`,
     )}</pre>
   </details>`;
 }
@@ -201,9 +208,15 @@ function Aftermath({ plan }) {
   if (!votes.length && !reversible && plan.status !== "running") return null;
   return html`<footer class="actions">
     <span class="small muted grow">${visible(votes.join(" · "))}</span>
-    ${plan.status === "running" && plan.run_id &&
-    html`<button type="button" onClick=${call("run_cancel")}><${Icon} name="stop" />Stop</button>`}
-    ${reversible && plan.run_id &&
-    html`<button type="button" onClick=${call("run_undo")}><${Icon} name="undo" />Take back</button>`}
+    ${
+      plan.status === "running" &&
+      plan.run_id &&
+      html`<button type="button" onClick=${call("run_cancel")}><${Icon} name="stop" />Stop</button>`
+    }
+    ${
+      reversible &&
+      plan.run_id &&
+      html`<button type="button" onClick=${call("run_undo")}><${Icon} name="undo" />Take back</button>`
+    }
   </footer>`;
 }

@@ -37,7 +37,8 @@ function kindOf(value, property) {
 }
 
 /** @param {any} value @param {Field["kind"]} kind */
-const shown = (value, kind) => (value === undefined ? "" : kind === "json" ? JSON.stringify(value, null, 2) : String(value));
+const shown = (value, kind) =>
+  value === undefined ? "" : kind === "json" ? JSON.stringify(value, null, 2) : String(value);
 
 /** The value that a text means; undefined: leave the param out. @param {string} text @param {Field} field */
 function meant(text, field) {

@@ -4,7 +4,9 @@
  * The server decides again; this only chooses how deliberate the click has to be.
  */
 
+/** @type {Record<string, string>} */
 export const EFFECTS = { read: "Read only", write: "Changes something", destructive: "Destructive" };
+/** @type {Record<string, string>} */
 export const STATUSES = {
   proposed: "Waits for approval",
   approved: "Approved",
@@ -18,14 +20,15 @@ export const STATUSES = {
   cancelled: "Stopped",
   needs_human: "Needs a person",
 };
+/** @type {Record<string, string>} */
 export const DECISIONS = { allow: "Allowed", ask: "Asks for approval", deny: "Denied" };
 
-/** @param {any} plan */
+/** @param {any} plan @returns {any[]} */
 export const changing = (plan) => plan.steps.filter((/** @type {any} */ step) => step.effect !== "read");
 
 /** Everything that the plan touches, each once. @param {any} plan @returns {string[]} */
 export function targets(plan) {
-  return [...new Set(changing(plan).flatMap((/** @type {any} */ step) => step.preview?.targets ?? []))].map(String);
+  return [...new Set(changing(plan).flatMap((step) => step.preview?.targets ?? []))].map(String);
 }
 
 /** How many targets; a step without a preview counts as one. @param {any} plan @returns {number} */
@@ -41,7 +44,7 @@ export function isSimple(plan, user) {
     plan.effect === "write" &&
     plan.requester?.name === user &&
     !plan.origin?.tainted &&
-    steps.every((/** @type {any} */ step) => step.undo) &&
+    steps.every((step) => step.undo) &&
     blast(plan) <= 1
   );
 }

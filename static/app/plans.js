@@ -49,7 +49,10 @@ export function patchPlan(id, patch) {
 
 /** @param {any} document @param {{op: string, path: string, value?: any}} operation */
 function applyOne(document, { op, path, value }) {
-  const keys = path.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+  const keys = path
+    .split("/")
+    .slice(1)
+    .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
   const last = keys.pop();
   let at = document;
   for (const [i, key] of keys.entries()) {

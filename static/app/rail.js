@@ -6,7 +6,16 @@ import { Icon } from "./icons.js";
 import { EFFECTS } from "./plan-rules.js";
 import { modelIsOn } from "./status.js";
 import { Stats } from "./stats.js";
-import { answerCard, cards, cardTitle, complain, mayApprove, serverStatus, showPlanAlone, waitingPlans } from "./store.js";
+import {
+  answerCard,
+  cards,
+  cardTitle,
+  complain,
+  mayApprove,
+  serverStatus,
+  showPlanAlone,
+  waitingPlans,
+} from "./store.js";
 
 /** @param {{picked: () => void}} props */
 export function Rail({ picked }) {
@@ -25,7 +34,7 @@ function Waiting({ picked }) {
       ${plans.map(
         (plan) => html`<li key=${plan.plan_id}><button type="button" onClick=${() => (showPlanAlone(plan), picked())}>
           <span class="title">${visible(plan.title || plan.request)}</span>
-          <span class="small"><span class="chip effect ${plan.effect}">${EFFECTS[/** @type {keyof typeof EFFECTS} */ (plan.effect)]}</span>
+          <span class="small"><span class="chip effect ${plan.effect}">${EFFECTS[plan.effect]}</span>
             <span class="muted">${visible(plan.requester?.name ?? plan.origin?.kind ?? "")} ${ago(plan.created_at)}</span></span>
         </button></li>`,
       )}
@@ -46,15 +55,24 @@ function Card({ card }) {
   const { content, kind } = card;
   const alert = kind === "llmcore.alert";
   const severity = content.severity ?? content.labels?.severity ?? "";
-  const text = content.text ?? content.reason ?? content.description ?? content.annotations?.summary ?? content.annotations?.description ?? "";
+  const text =
+    content.text ??
+    content.reason ??
+    content.description ??
+    content.annotations?.summary ??
+    content.annotations?.description ??
+    "";
   return html`<article class="card ${alert ? "alert" : "suggestion"} ${severity === "critical" ? "critical" : ""}" data-card=${card.id}>
     <p class="eyebrow"><${Icon} name=${alert ? "bell" : "bulb"} />${alert ? `Alert${severity ? `, ${visible(severity)}` : ""}` : "Suggestion"}</p>
     <h3>${visible(String(cardTitle(content)))}</h3>
     ${text && html`<p class="small">${visible(String(text))}</p>`}
-    ${!alert && html`<div class="actions">
+    ${
+      !alert &&
+      html`<div class="actions">
       <button type="button" class="small" onClick=${() => answerCard(card, true).catch(complain)}>Make it a plan</button>
       <button type="button" class="quiet small" onClick=${() => answerCard(card, false).catch(complain)}>Dismiss</button>
-    </div>`}
+    </div>`
+    }
   </article>`;
 }
 
@@ -64,14 +82,16 @@ function Model() {
   const state = status.ready?.components?.providers;
   return html`<section>
     <h2>Language model</h2>
-    ${modelIsOn(status)
-      ? html`<p class="small"><b>${visible(status.provider)}</b>${" "}<span class="muted">${visible(status.model ?? "")}</span></p>
+    ${
+      modelIsOn(status)
+        ? html`<p class="small"><b>${visible(status.provider)}</b>${" "}<span class="muted">${visible(status.model ?? "")}</span></p>
           ${state && state.status !== "ok" && html`<p class="small muted">${visible(state.reason ?? state.status)}</p>`}`
-      : html`<p class="small">Switched off: nothing leaves this machine. Answers come from the local matcher.</p>
+        : html`<p class="small">Switched off: nothing leaves this machine. Answers come from the local matcher.</p>
           <details class="small"><summary>How to switch one on</summary>
             <p>On the server set <code>LLMCORE_LLM__PROVIDER</code> to <code>openai</code>, <code>anthropic</code> or <code>local</code>
               (Ollama, llama.cpp, vLLM; with <code>LLMCORE_LLM__BASE_URL</code>), and start llmcore again. Keys:
               <code>OPENAI_API_KEY</code>, <code>ANTHROPIC_API_KEY</code>. <code>llmcore doctor</code> checks it.</p>
-          </details>`}
+          </details>`
+    }
   </section>`;
 }

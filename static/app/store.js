@@ -63,7 +63,10 @@ const wire = new Wire({
 
 /** Whether to go on trying: a dead server is waited for, a token that is over is renewed, a revoked one ends it. */
 async function renewIfReachable() {
-  const alive = await fetch(new URL("healthz", document.baseURI)).then((answer) => answer.ok, () => false);
+  const alive = await fetch(new URL("healthz", document.baseURI)).then(
+    (answer) => answer.ok,
+    () => false,
+  );
   return alive ? refresh() : true;
 }
 
@@ -138,9 +141,12 @@ function connected() {
   loadStatus();
   loadWaiting();
   loadCards();
-  rpc("intents_list").then((data) => {
-    intents.value = data.intents;
-  }, () => {});
+  rpc("intents_list").then(
+    (data) => {
+      intents.value = data.intents;
+    },
+    () => {},
+  );
   const shown = current.peek();
   if (shown && !shown.loaded) shown.open();
   for (const conversation of conversations.values()) {
@@ -249,14 +255,18 @@ export function showPlanAlone(plan) {
   const own = entries.peek().some((entry) => entry.conversation_id === plan.conversation_id);
   if (own) {
     openConversation(plan.conversation_id);
-    current.peek().open().then(() => current.peek().include(plan));
+    current
+      .peek()
+      .open()
+      .then(() => current.peek().include(plan));
   } else openPlan.value = plan.plan_id;
 }
 
 export async function loadWaiting() {
   if (!wire.online) return;
   const data = await rpc("plan_list").catch(() => null);
-  if (data) waitingPlans.value = data.plans.filter((/** @type {any} */ p) => ["proposed", "waiting"].includes(p.status));
+  if (data)
+    waitingPlans.value = data.plans.filter((/** @type {any} */ p) => ["proposed", "waiting"].includes(p.status));
 }
 
 /** An answer that carries a plan shows it. @param {string} intent @param {Record<string, any>} params */
@@ -274,7 +284,8 @@ function showCard(kind, id, content) {
   const others = cards.value.filter((card) => card.id !== id);
   const over = ["dismissed", "accepted", "expired", "done", "resolved"].includes(content.status ?? content.state);
   cards.value = over ? others : [{ id, kind, content }, ...others].slice(0, 50);
-  if (!over && others.length === cards.value.length - 1) say(`${kind === "llmcore.alert" ? "Alert" : "Suggestion"}: ${cardTitle(content)}`);
+  if (!over && others.length === cards.value.length - 1)
+    say(`${kind === "llmcore.alert" ? "Alert" : "Suggestion"}: ${cardTitle(content)}`);
 }
 
 /** @param {any} content */

@@ -31,8 +31,11 @@ export function Table({ name, columns, rows }) {
   const [all, setAll] = useState(false);
   const sorted = sort ? [...rows].sort((a, b) => compare(a[sort.by], b[sort.by]) * (sort.down ? -1 : 1)) : rows;
   const shown = all ? sorted : sorted.slice(0, FIRST_ROWS);
-  const numeric = columns.map((_, i) => rows.length > 0 && rows.every((row) => row[i] === null || typeof row[i] === "number"));
-  const turn = (/** @type {number} */ by) => setSort(sort?.by === by ? { by, down: !sort.down } : { by, down: numeric[by] });
+  const numeric = columns.map(
+    (_, i) => rows.length > 0 && rows.every((row) => row[i] === null || typeof row[i] === "number"),
+  );
+  const turn = (/** @type {number} */ by) =>
+    setSort(sort?.by === by ? { by, down: !sort.down } : { by, down: numeric[by] });
   const order = (/** @type {number} */ i) => (sort?.by === i ? (sort.down ? "descending" : "ascending") : "none");
   return html`<figure class="result">
     <figcaption>
@@ -47,11 +50,14 @@ export function Table({ name, columns, rows }) {
           </th>`,
         )}</tr></thead>
         <tbody>${shown.map(
-          (row) => html`<tr>${columns.map((column, i) => html`<td class=${numeric[i] ? "num" : ""}>${cell(column, row[i])}</td>`)}</tr>`,
+          (row) =>
+            html`<tr>${columns.map((column, i) => html`<td class=${numeric[i] ? "num" : ""}>${cell(column, row[i])}</td>`)}</tr>`,
         )}</tbody>
       </table>
     </div>
-    ${rows.length > FIRST_ROWS &&
-    html`<button type="button" class="quiet small" onClick=${() => setAll(!all)}>${all ? "Show fewer" : `Show all ${rows.length}`}</button>`}
+    ${
+      rows.length > FIRST_ROWS &&
+      html`<button type="button" class="quiet small" onClick=${() => setAll(!all)}>${all ? "Show fewer" : `Show all ${rows.length}`}</button>`
+    }
   </figure>`;
 }

@@ -133,7 +133,9 @@ export class Turn {
   showResults(results, segment = this.segment) {
     const others = this.parts.value.filter((part) => part.kind !== "results" || part.segment !== segment);
     const shown = (results ?? []).filter((result) => result?.display);
-    this.parts.value = shown.length ? [...others, { kind: "results", key: `r${segment}`, segment, results: shown }] : others;
+    this.parts.value = shown.length
+      ? [...others, { kind: "results", key: `r${segment}`, segment, results: shown }]
+      : others;
   }
 
   /** @param {Part} part */
@@ -199,12 +201,16 @@ export class Turn {
 
   /** All text of the reply. */
   get reply() {
-    return this.parts.value.map((part) => (part.kind === "text" ? part.text.text : "")).filter(Boolean).join("\n\n");
+    return this.parts.value
+      .map((part) => (part.kind === "text" ? part.text.text : ""))
+      .filter(Boolean)
+      .join("\n\n");
   }
 }
 
 /** Whether tables and fields show all that a text made from the same results says. @param {any[] | undefined} results */
-export const saysAll = (results) => !!results?.length && results.every((one) => one.display && (one.state ?? "done") === "done");
+export const saysAll = (results) =>
+  !!results?.length && results.every((one) => one.display && (one.state ?? "done") === "done");
 
 /** Without white space, for comparing. @param {string} text */
 const bare = (text) => text.replace(/\s+/g, "");

@@ -155,14 +155,18 @@ export class Wire {
    */
   rpc(intent, params = {}, timeout = RPC_TIMEOUT_MS) {
     if (!this.online) {
-      return Promise.reject(new RpcError("Not connected to the server. It reconnects by itself; try again then.", "offline"));
+      return Promise.reject(
+        new RpcError("Not connected to the server. It reconnects by itself; try again then.", "offline"),
+      );
     }
     this.#count += 1;
     const requestid = `${this.#prefix}-${this.#count}`;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(requestid);
-        reject(new RpcError("The server did not answer in time. Try again; its log says what it was doing.", "timeout"));
+        reject(
+          new RpcError("The server did not answer in time. Try again; its log says what it was doing.", "timeout"),
+        );
       }, timeout);
       this.#waiting.set(requestid, { resolve, reject, timer });
       this.#socket?.send(JSON.stringify({ type: "rpc", requestid, intent, params }));

@@ -1,6 +1,7 @@
 """What untrusted text may do in the panel: be read. And that everybody can read it: axe finds nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -32,7 +33,7 @@ PAYLOADS = [
 ]
 CORPUS = "\n\n".join(PAYLOADS)
 NAMES = ["<img src=x onerror=window.hit=1>.txt", '"><script>window.hit=1<script>.md', "[x](javascript:window.hit=1)"]
-SCRIPT = [
+SCRIPT: list[dict[str, Any]] = [
     {"match": "", "schema": True, "reply": {"kind": "answer"}},
     {"match": "corpus", "reply": CORPUS, "chunks": 200, "delay_s": 0.001},
     {"match": "down", "error": 503},

@@ -9,21 +9,18 @@ from tests.panel_kit import Cut, Open, Panel, Served, served
 
 WORDS = 120
 LONG = " ".join(f"word{number}" for number in range(WORDS))
-MARKDOWN = "\n".join(
-    [
-        "## Found",
-        "",
-        "The `db_main` pool is **full**.",
-        "",
-        "```sql",
-        "SELECT 1;",
-        "```",
-        "",
-        "| host | used |",
-        "|---|--:|",
-    ]
-    + ["| db-1 | 96 |"]
-)
+MARKDOWN = """## Found
+
+The `db_main` pool is **full**.
+
+```sql
+SELECT 1;
+```
+
+| host | used |
+|---|--:|
+| db-1 | 96 |
+"""
 SCRIPT = [
     {"match": "", "schema": True, "reply": {"kind": "answer"}},
     {"match": "slow", "reply": LONG, "chunks": WORDS, "delay_s": 0.02},

@@ -24,7 +24,7 @@ ANSWER_S = 15.0
 PING_S = 20.0
 FRAME_BYTES = 64 << 20
 QUEUED = 10_000
-_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 """Waits between attempts to reconnect; then it is given up."""
 _FAILURES = (OSError, HTTPClientError, WebSocketClosedError, asyncio.TimeoutError)
 
@@ -97,6 +97,11 @@ class Client:
         self._feeds: dict[str, Feed] = {}
         self._socket: WebSocketClientConnection | None = None
 
+    @property
+    def connected(self) -> bool:
+        """False while the connection is lost."""
+        return self._socket is not None
+
     async def call(self, intent: str, params: Mapping[str, Any] | None = None) -> Any:
         """The `data` of the answer.
 
@@ -131,10 +136,6 @@ class Client:
     def follow(self, topic: str) -> Feed:
         """Collect the events of a topic from now on; name it to the server by a call."""
         return self._feeds.setdefault(topic, Feed(topic))
-
-    async def resume(self, feed: Feed) -> None:
-        """Ask for all events of a topic after the last one seen, and for those to come."""
-        await self.call("stream_resume", feed.position())
 
     async def open(self) -> None:
         """Connect, with a new token if this one has expired; raises Unauthorized or Unreachable."""
@@ -188,11 +189,12 @@ class Client:
 
     async def _again(self) -> bool:
         """Connect anew and ask for what was missed; False if that does not work."""
+        self.close()
         self._socket = None
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Unreachable(f"The connection to {self._url} is lost."))
-        for delay in _DELAYS_S:
+        for delay in DELAYS_S:
             await asyncio.sleep(delay)
             try:
                 await self.open()

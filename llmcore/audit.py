@@ -125,7 +125,7 @@ class Audit:
             await self.flush()
         except LLMCoreError:
             self._lose(self._unwritten)
-            self._notes.clear()
+            self._notes, self._unwritten = [], 0
         if self._timer:
             self._timer.cancel()
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 import pytest
@@ -228,6 +229,7 @@ async def test_caller_whose_loop_has_ended_harms_nobody(data_dir: Path) -> None:
 def test_documents_say_what_json_has_no_word_for() -> None:
     """Sets become lists, other objects their text; canonical text has sorted keys."""
     assert dumps({"b": {3}, "a": Path("/x"), 1: frozenset()}, canonical=True) == '{"1":[],"a":"/x","b":[3]}'
+    assert dumps(MappingProxyType({"b": MappingProxyType({})})) == '{"b":{}}'
     assert dumps({"b": 2**64, "a": [Path("/x")]}, canonical=True) == '{"a":["/x"],"b":18446744073709551616}'
 
 
@@ -266,12 +268,16 @@ async def _allow_connections(url: str) -> None:
 async def test_locked_postgres_is_unavailable(postgres_url: str, data_dir: Path) -> None:
     """A table that another transaction holds is waited for, but not for ever."""
     store = await open_store(StoreOptions(url=postgres_url, head_dir=data_dir, busy_timeout_s=0.1))
+    hasty = await open_store(StoreOptions(url=postgres_url, head_dir=data_dir, timeout_s=0.1))
     async with await psycopg.AsyncConnection.connect(postgres_url) as other:
         await other.execute("LOCK TABLE user_account")
         with pytest.raises(Unavailable):
             await store.user_put(user("anna"))
+        with pytest.raises(Unavailable, match="in time"):
+            await hasty.check()
     await store.user_put(user("anna"))
     await store.close()
+    await hasty.close()
 
 
 @pytest.mark.asyncio

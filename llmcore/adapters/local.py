@@ -113,10 +113,9 @@ class LocalQueue:
         if before:
             await asyncio.wait(before)
         async with self._slots:
-            for wait_s in chain(RETRY_S, repeat(RETRY_S[-1])):
-                if await self._done(segment, handler) or self._stopping:
-                    break
-                await asyncio.sleep(wait_s)
+            pauses = chain(RETRY_S, repeat(RETRY_S[-1]))
+            while not await self._done(segment, handler) and not self._stopping:
+                await asyncio.sleep(next(pauses))
 
     async def _done(self, segment: _Segment, handler: SegmentHandler) -> bool:
         """Call the handler once; False if that has to be done again."""

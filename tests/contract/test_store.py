@@ -193,6 +193,8 @@ async def test_a_topic_has_one_owner_and_a_rising_epoch(store: SqlStore) -> None
     assert isinstance(refused, Forbidden)
     assert (opened, other) == (2, 1)
     assert await store.topic_owner("t") == "anna"
+    assert await store.topic_conversation("t") == "c3"
+    assert await store.topic_conversation("u9") is None
 
 
 @pytest.mark.asyncio

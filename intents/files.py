@@ -364,6 +364,8 @@ async def delete_file(path: Path, *, ctx: Context) -> dict[str, Any]:
     examples=[
         ("delete the folder old in /srv/www", {"root": "/srv/www", "dirname": "old"}),
         ("rmdir empty in /data", {"root": "/data", "dirname": "empty"}),
+        ("delete the folder /srv/share/drafts", {"root": "/srv/share", "dirname": "drafts"}),
+        ("rmdir /opt/app/old-release", {"root": "/opt/app", "dirname": "old-release"}),
         ("remove the directory tmp/cache below /opt/app", {"root": "/opt/app", "dirname": "tmp/cache"}),
         (
             "delete folder releases/v1 in /srv/app even if it is not empty",

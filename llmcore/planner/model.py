@@ -1,0 +1,151 @@
+"""The planner with a model: it picks intents and fills params; code checks, grounds and guards what it says.
+
+Asked by `Planner` where the local matcher is not sure. Knows no vendor, no policy, and nothing of how plans run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from llmcore.catalog import Catalog
+from llmcore.errors import ProviderError
+from llmcore.intent import Intent
+from llmcore.plan import Effect
+from llmcore.planner import prompt, wording
+from llmcore.planner.guard import blocking
+from llmcore.planner.local import names_of
+from llmcore.planner.reading import Reader, Reading
+from llmcore.planner.reply import Reply, UnusableReply, parse
+from llmcore.planner.values import Draft, DraftStep, PlannerOptions, PlanRequest
+from llmcore.ports import Finished, Message, Model, ModelRequest, TextDelta, Usage
+
+_ROUNDS = 2
+_LONGEST = 20_000
+_AGREED, _SAME_INTENTS, _ALONE, _LIKENESS = 0.95, 0.85, 0.4, 0.3
+_JOINTS = frozenset({"and", "then", ",", ";", "after", "afterwards", "before", "finally", "both"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    text: str
+    provider: str
+    usage: Usage
+
+
+class ModelPlanner:
+    """Plans with a model. Immutable; safe to share."""
+
+    def __init__(self, catalog: Catalog, reader: Reader, model: Model, options: PlannerOptions) -> None:
+        """Use `reader` for examples and for a second opinion."""
+        self._catalog = catalog
+        self._reader = reader
+        self._model = model
+        self._options = options
+
+    async def plan(self, request: PlanRequest) -> Draft:
+        """A draft; raises what the model raises (ProviderError, TimedOut, Unavailable).
+
+        A reply that cannot be used is sent back once with what is wrong; then the user is asked.
+        """
+        text = request.text.strip()[: self._options.max_text]
+        history = list(request.history)[-self._options.history_turns :] if self._options.history_turns else []
+        visible = sorted(request.visible, key=lambda intent: intent.name)
+        names = frozenset(intent.name for intent in visible)
+        shots = self._reader.index.similar(text, names, self._options.shots)
+        asked = prompt.messages(visible, shots, history, text)
+        chained = any(token.text.lower() in _JOINTS for token in self._reader.index.lexer.read(text))
+        schema = prompt.schema(visible, chained=chained)
+        said = "\n".join([*(message.content for message in history), text])
+        usage, provider = Usage(), self._model.name
+        for _ in range(_ROUNDS):
+            request_ = ModelRequest(messages=asked, schema=schema, temperature=0.0, max_tokens=self._options.max_tokens)
+            spoken = await self._ask(request_)
+            usage, provider = usage + spoken.usage, spoken.provider
+            try:
+                reply = parse(spoken.text, self._catalog, names, said)
+            except UnusableReply as error:
+                asked = [*asked, *prompt.repair(spoken.text, error.problems)]
+                continue
+            draft = self._draft(reply, request, text, history)
+            return replace(draft, answered_by=provider, usage=usage, tainted=bool(history) and request.untrusted)
+        return Draft(
+            kind="clarify",
+            text="I did not understand that well enough to plan it. Please say it in other words, one thing at a time.",
+            answered_by=provider,
+            usage=usage,
+            tainted=bool(history) and request.untrusted,
+        )
+
+    async def _ask(self, request: ModelRequest) -> _Spoken:
+        parts: list[str] = []
+        finished: Finished | None = None
+        async for event in self._model.stream(request):
+            if isinstance(event, TextDelta):
+                parts.append(event.text)
+            else:
+                finished = event
+        if finished is None:
+            raise ProviderError("The model's answer broke off.")
+        text = "".join(parts)
+        cut = finished.reason in ("length", "max_tokens") or len(text) > _LONGEST
+        return _Spoken("" if cut else text, finished.provider or self._model.name, finished.usage)
+
+    def _draft(self, reply: Reply, request: PlanRequest, text: str, history: Sequence[Message]) -> Draft:
+        reading = self._reader.read(text, names_of(request.vocabulary), frozenset(one.name for one in request.visible))
+        if reply.kind == "none":
+            near = [match.entry.intent for match in reading.ranking[:3] if match.evidence]
+            return Draft(
+                kind="none",
+                text=wording.cannot(near, reading.sign),
+                confidence=round(1.0 - reading.confidence, 3),
+                nearest=tuple(intent.name for intent in near),
+            )
+        if reply.kind == "answer":
+            return Draft(kind="answer", confidence=0.5)
+        refused = self._refused(reply.steps, text)
+        if refused is not None:
+            return refused
+        confidence = self._confidence(reply.steps, reading, text)
+        if reply.kind == "clarify":
+            intent = self._catalog.get(reply.steps[reply.incomplete].intent)
+            asks = wording.question(intent, reply.missing, request.vocabulary)
+            return Draft(kind="clarify", steps=reply.steps, text=asks, confidence=confidence, missing=reply.missing)
+        return Draft(kind="plan", steps=reply.steps, confidence=confidence)
+
+    def _refused(self, steps: Sequence[DraftStep], text: str) -> Draft | None:
+        """What is said instead of a plan that acts on words which are no order."""
+        for step in steps:
+            intent = self._catalog.get(step.intent)
+            if intent.effect is Effect.READ:
+                continue
+            sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, text))
+            if sign in ("ask", "question", "supposition"):
+                return Draft(kind="answer", confidence=0.5)
+            if sign is not None:
+                return Draft(kind="none", text=wording.cannot([intent], sign), confidence=0.5, nearest=(intent.name,))
+        return None
+
+    def _evidence(self, intent: Intent, text: str) -> list[int] | None:
+        index = self._reader.index
+        found = [token.start for token in index.lexer.read(text) if index.speaks_of(token, intent.name)]
+        return found or None
+
+    def _confidence(self, steps: Sequence[DraftStep], reading: Reading, text: str) -> float:
+        """From agreement with the matcher and likeness to the examples; what a model says of itself proves little."""
+        best = reading.ranking[0] if reading.ranking else None
+        if best is None:
+            return _ALONE
+        if len(steps) == 1 and steps[0].intent == best.entry.intent.name:
+            return _AGREED if dict(steps[0].params) == best.filled.params else _SAME_INTENTS
+        likeness = {match.entry.intent.name: match.similar for match in reading.ranking}
+        return round(_ALONE + _LIKENESS * min(likeness.get(step.intent, 0.0) for step in steps), 3)
+
+
+def _spans(step: DraftStep, text: str) -> list[tuple[int, int]]:
+    """Where the step's text params stand in the request."""
+    found: list[tuple[int, int]] = []
+    values = [value for value in step.params.values() if isinstance(value, str) and len(value) > 1]
+    for value in values:
+        at = text.find(value)
+        if at >= 0:
+            found.append((at, at + len(value)))
+    return found

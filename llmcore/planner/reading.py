@@ -1,0 +1,102 @@
+"""One request read against the catalogue: which intent, which params, how sure, and whether it is an order at all.
+
+Used by `local`, `sequence` and, to check on a model, by `model`. Knows no conversation and no policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmcore.catalog import Catalog
+from llmcore.errors import BadParams
+from llmcore.plan import Effect
+from llmcore.planner.calibrate import calibrate
+from llmcore.planner.fill import Names
+from llmcore.planner.guard import blocking
+from llmcore.planner.index import SAME, Index, Match
+from llmcore.planner.values import DraftStep, PlannerOptions
+from llmcore.planner.words import Token
+
+_LEFT_OVER = {True: 0.35, False: 0.6}
+"""How much may stay unexplained: for what mutates, for reads; in words."""
+_ASKING = 0.3
+"""The same where a question about a missing value is to be asked."""
+_ACTING = 0.4
+"""Share of an action's examples that have the verb from which on it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One request as the catalogue understands it."""
+
+    ranking: Sequence[Match]
+    confidence: float
+    sure: bool
+    """May be planned as it is."""
+    asks: bool
+    """Sure of the intent, but required values are missing."""
+    sign: str | None
+    """What forbids to act."""
+
+    @property
+    def step(self) -> DraftStep:
+        """The best match as a step."""
+        best = self.ranking[0]
+        return DraftStep(intent=best.entry.intent.name, params=best.filled.params)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Dotted names of the params that the best match lacks."""
+        return tuple(".".join(slot.pointer) for slot in self.ranking[0].filled.missing)
+
+
+class Reader:
+    """Reads single requests against one catalogue. Immutable."""
+
+    def __init__(self, catalog: Catalog, options: PlannerOptions) -> None:
+        """Index the catalogue and calibrate on its examples."""
+        self.catalog = catalog
+        self.options = options
+        self.index = Index(catalog)
+        self.calibration = calibrate(self.index)
+        self._reads = frozenset(intent.name for intent in catalog if intent.effect is Effect.READ)
+
+    def read(self, text: str, names: Names, visible: frozenset[str], tokens: Sequence[Token] | None = None) -> Reading:
+        """What a text means on its own."""
+        tokens = self.index.lexer.read(text) if tokens is None else tokens
+        text_sign = blocking(text, mutates=True)
+        ranking = self.index.rank(tokens, text, names, visible & self._reads if text_sign else visible)
+        if not ranking:
+            return Reading((), 0.0, False, False, text_sign)
+        best = ranking[0]
+        mutates = best.entry.intent.effect is not Effect.READ
+        sign = blocking(text, mutates=mutates, quoted=best.filled.spans, evidence=best.evidence if mutates else None)
+        confidence = self.calibration.confidence(ranking)
+        clear = (
+            sign is None
+            and best.ordered
+            and not best.unexplained
+            and (mutates or not self._orders(tokens, text_sign, best))
+            and confidence >= self.options.threshold
+        )
+        sure = clear and not best.filled.missing and best.left_over <= _LEFT_OVER[mutates] and self._valid(best)
+        asks = clear and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
+        return Reading(ranking, confidence, sure, asks, sign or text_sign)
+
+    def _orders(self, tokens: Sequence[Token], text_sign: str | None, best: Match) -> bool:
+        """True if the text begins with a verb of some action, so that it is no wish to know what `best` would tell."""
+        head = next((token for token in tokens if not token.stop), None)
+        if text_sign is not None or head is None or not head.concepts:
+            return False
+        own = max(best.entry.chance(concept) for concept in head.concepts)
+        acting = max(self.index.acting(concept) for concept in head.concepts)
+        return acting > _ACTING and acting > 2 * own
+
+    def _may_ask(self, match: Match) -> bool:
+        return bool(match.evidence) and not match.filled.free
+
+    def _valid(self, match: Match) -> bool:
+        try:
+            self.catalog.validate(match.entry.intent.name, match.filled.params)
+        except BadParams:
+            return False
+        return True

@@ -1,0 +1,94 @@
+"""The values that go into the planner and come out of it.
+
+Used by every module of the planner, by `session` and by the eval command. Knows no model and no catalogue.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmcore.intent import Intent
+from llmcore.plan import Principal
+from llmcore.ports import Message, Usage
+
+Kind = Literal["plan", "clarify", "none", "answer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftStep:
+    """One intent call as the planner understood it; params hold only what the text says."""
+
+    intent: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """May hold references `{"$from": "s<index+1>", "path": JMESPath}` to earlier steps."""
+    needs: tuple[int, ...] = ()
+    """Zero-based indices of earlier steps."""
+    when: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What the planner makes of one request. Nothing has been checked against policy, nothing runs."""
+
+    kind: Kind
+    steps: tuple[DraftStep, ...] = ()
+    """For `plan` what is to run, for `clarify` what is known so far, else empty."""
+    text: str = ""
+    """The question, the honest "cannot", or the answer; empty for `answer` asks the session to stream prose."""
+    answered_by: str | None = None
+    """`local`, the provider's name, or None where nobody was sure."""
+    confidence: float = 0.0
+    """0 to 1."""
+    usage: Usage = field(default_factory=Usage)
+    missing: tuple[str, ...] = ()
+    """For `clarify`: names of the params that are asked for."""
+    nearest: tuple[str, ...] = ()
+    """For `none`: names of the intents that come nearest."""
+    tainted: bool = False
+    """True if a model read untrusted text while it made this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """One request, and all the planner may know about it."""
+
+    text: str
+    principal: Principal
+    visible: Sequence[Intent]
+    """What this caller may ever use; nothing else is planned or named."""
+    history: Sequence[Message] = ()
+    """Earlier turns of the conversation; whatever role they bear, they are data."""
+    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Lists that the host itself gives (`targets`, `logs`, `scripts`, …): names by list."""
+    pending: Draft | None = None
+    """The question of the turn before, which this text may answer."""
+    mode: Literal["auto", "plan"] = "auto"
+    untrusted: bool = False
+    """True if the history holds words of logs, alerts, files or tool results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerOptions:
+    """What can be tuned."""
+
+    threshold: float = 0.58
+    """The local matcher answers from this confidence on."""
+    shots: int = 6
+    """How many examples a model is shown, the most similar last."""
+    max_tokens: int = 400
+    """Room for a model's plan."""
+    history_turns: int = 6
+    """How many earlier messages a model is shown."""
+    max_text: int = 4000
+    """Longer requests are not matched locally; characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well one intent fits a request; for `llmcore plan` and confusion lists."""
+
+    intent: str
+    score: float
+    confidence: float
+    unexplained: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ class ClaimFilter:
         whole = self._shown + text
         if len(text) > _LONGEST:
             self._close(text)
-        elif _SUSPECT.search(whole) or _unfinished_word(whole):
+        elif _SUSPECT.search(whole):
             self._held = text
         else:
             self._parts.append(text)
@@ -107,8 +107,3 @@ def _claims(sentence: str) -> bool:
         return False
     asks = sentence.rstrip().endswith("?")
     return not asks or bool(_FIRST_PERSON.search(sentence))
-
-
-def _unfinished_word(text: str) -> bool:
-    """True while the last word may still become one that makes the sentence suspect at its very beginning."""
-    return len(text.strip()) < 8 and bool(re.fullmatch(r"\W*\w{1,7}", text))

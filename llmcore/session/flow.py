@@ -377,7 +377,7 @@ class Session:
         kept = {key: value for key, value in meta.items() if value not in (None, [], False)}
         run = turn.ended(status, error)
         await asyncio.gather(
-            self._do.conversations.say(run.conversation_id, "assistant", turn.text, run.run_id, kept),
+            self._told(run, turn.text, kept),
             self._do.store.run_put(run),
             self._do.audit.record(
                 "run.segment",
@@ -390,6 +390,11 @@ class Session:
                 error=error,
             ),
         )
+
+    async def _told(self, run: Run, text: str, meta: Mapping[str, Any]) -> None:
+        """Keep the reply in its conversation, unless that was deleted meanwhile."""
+        with suppress(NotFound):
+            await self._do.conversations.say(run.conversation_id, "assistant", text, run.run_id, meta)
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)

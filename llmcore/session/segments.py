@@ -284,7 +284,10 @@ def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
     kept: Mapping[str, Any] = stored[-1].meta["pending"]
     return Draft(
         kind="clarify",
-        steps=tuple(DraftStep(step["intent"], step["params"], tuple(step["needs"])) for step in kept["steps"]),
+        steps=tuple(
+            DraftStep(intent=step["intent"], params=step["params"], needs=tuple(step["needs"]))
+            for step in kept["steps"]
+        ),
         text=stored[-1].content,
         answered_by=kept["answered_by"],
         confidence=kept["confidence"],

@@ -16,6 +16,9 @@ from llmcore.errors import LLMCoreError
 TOPIC_PREFIX = "/ui/updates/llm/"
 """Every chat and plan topic starts with this: the only prefix whose payload the client hands on unchanged."""
 
+MAX_DEPTH = 100
+"""What nests deeper is cut off, where `encode` cannot take a value as it is."""
+
 Event = dict[str, Any]
 """One AG-UI event: a JSON object with a `type`."""
 
@@ -242,5 +245,26 @@ def rpc_error(request_id: str | None, error: LLMCoreError, timestamp_s: float) -
 
 
 def encode(value: Any) -> bytes:
-    """Strict JSON in UTF-8 (NaN and infinities become null); unknown types become their text."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    """Strict JSON in UTF-8; whatever JSON cannot hold becomes its text, NaN and infinities null."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return orjson.dumps(_encodable(value, MAX_DEPTH))
+
+
+def _encodable(value: Any, depth: int) -> Any:
+    """The same without what orjson refuses: names that are not UTF-8, whole numbers over 64 bits, endless nesting."""
+    match value:
+        case None | bool() | float():
+            return value
+        case int():
+            return value if -(1 << 63) <= value < 1 << 64 else hex(value)
+        case Mapping() if depth:
+            return {_text(key): _encodable(item, depth - 1) for key, item in value.items()}
+        case list() | tuple() if depth:
+            return [_encodable(item, depth - 1) for item in value]
+    return _text(value) if depth else "…"
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", "replace").decode()

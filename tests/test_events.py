@@ -120,6 +120,22 @@ def test_json_on_the_wire_is_strict() -> None:
     assert b"NaN" not in events.encode({"a": math.nan})
 
 
+def test_what_json_cannot_hold_is_told_as_text() -> None:
+    """Names that are not UTF-8, numbers over 64 bits and endless nesting become text instead of an exception."""
+    endless: list[Any] = []
+    endless.append(endless)
+    told = json.loads(
+        events.encode({"name": "caf\udce9", "n": [1 << 80, 7, 1.5, None, True], ("a",): object, "e": endless})
+    )
+    assert told["name"] == "caf?"
+    assert told["n"] == [hex(1 << 80), 7, 1.5, None, True]
+    assert told["('a',)"] == "<class 'object'>"
+    depth, value = 0, told["e"]
+    while isinstance(value, list):
+        depth, value = depth + 1, value[0]
+    assert (depth, value) == (events.MAX_DEPTH - 1, "…")
+
+
 def test_notification_goes_to_everybody() -> None:
     """Its name decides where the client shows it."""
     told = events.notification("hello", 1, 5)

@@ -395,13 +395,11 @@ async def test_socket_ends_token() -> None:
 
 
 async def test_revoked_token_refused_next_request() -> None:
-    """A revoked token is refused at the next request a second later."""
+    """A revoked token is refused at the next request."""
     async with serving() as stand:
         peer = await stand.join()
         await peer.call("echo")
-        assert stand.auth.asked == 1
         stand.auth.revoked.add("ada")
-        stand.clock.ahead_s += 1.1
         answer = await peer.call("echo")
         assert (answer["code"], answer["data"]) == (401, {"error": "unauthorized"})
         assert await peer.wait_closed() == 4401
@@ -413,7 +411,6 @@ async def test_role_changes_counts_next_check() -> None:
     async with serving() as stand:
         peer = await stand.join()
         stand.auth.roles["ada"] = "observer"
-        stand.clock.ahead_s += 1.1
         assert (await peer.call("whoami"))["data"]["role"] == "observer"
 
 
@@ -431,7 +428,6 @@ async def test_accounts_away_only_stopping_works() -> None:
     async with serving() as stand:
         peer = await stand.join()
         stand.auth.down = True
-        stand.clock.ahead_s += 1.1
         assert (await peer.call("echo"))["data"] == {"error": "unavailable"}
         assert (await peer.call("plan_approve"))["data"] == {"error": "unavailable"}
         assert (await peer.call("run_cancel"))["status"] == "success"
@@ -510,3 +506,21 @@ async def test_error_door_end_session() -> None:
         await peer.ask("ended")
         assert await peer.wait_closed() == 4401
         assert [answer["data"] for answer in peer.answers] == [{"error": "unauthorized"}]
+
+
+async def test_results_that_json_cannot_hold() -> None:
+    """Whatever a result holds, the answer is strict JSON: names that are not UTF-8, huge numbers, NaN."""
+
+    async def odd(params: Any, caller: Any) -> Any:
+        deep: Any = []
+        for _ in range(500):
+            deep = [deep]
+        return {"name": "caf\udce9", "huge": 1 << 80, "nan": float("nan"), ("a", 1): {1, 2}.__class__, "deep": deep}
+
+    async with serving() as stand:
+        stand.door.intents["odd"] = odd
+        peer = await stand.join()
+        answer = await peer.call("odd")
+        assert answer["data"]["name"] == "caf?"
+        assert answer["data"]["huge"] == hex(1 << 80)
+        assert answer["data"]["nan"] is None

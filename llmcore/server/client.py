@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -31,9 +31,6 @@ STOPPING = frozenset({"run_cancel", "plan_reject"})
 """RPCs that only stop something: let through even while nobody can say whether the token is still good."""
 URGENT = STOPPING | {"plan_approve"}
 """RPCs that no rate limit holds back."""
-RECHECK_S = 1.0
-"""A token is verified again before an RPC if the last time was longer ago."""
-
 Member = TypeVar("Member")
 
 GOING_AWAY, TOO_SLOW, LOGGED_OUT = 1001, 1013, 4401
@@ -177,7 +174,7 @@ class Call:
     async def _work(self) -> None:
         client, rpc = self._client, self._rpc
         try:
-            await client.recheck(rpc.intent)
+            await self._verify()
             door = client.hub.rooms.door
             self._answer(await door.call(rpc.intent, rpc.params, client.session.caller(client)))
         except asyncio.CancelledError:
@@ -193,19 +190,25 @@ class Call:
             client.hub.running.discard(self)
             client.finished()
 
+    async def _verify(self) -> None:
+        try:
+            await self._client.verify()
+        except Unavailable:
+            if self._rpc.intent not in STOPPING:
+                raise
+
     def _answer(self, outcome: Any) -> None:
         if self._done:
             return
-        self._done = True
         client, clock = self._client, self._client.hub.rooms.clock
-        failed = isinstance(outcome, LLMCoreError)
-        status = outcome.code if failed else "success"
-        intent = "unknown" if isinstance(outcome, UnknownIntent) else self._rpc.intent
-        client.hub.metrics.answered(intent, status, clock.monotonic() - self._started)
-        if failed:
+        if isinstance(outcome, LLMCoreError):
             client.outbox.answer(rpc_error(self._rpc.request_id, outcome, clock.now()))
         else:
             client.outbox.answer(rpc_success(self._rpc.request_id, outcome, clock.now()))
+        self._done = True
+        status = outcome.code if isinstance(outcome, LLMCoreError) else "success"
+        intent = "unknown" if isinstance(outcome, UnknownIntent) else self._rpc.intent
+        client.hub.metrics.answered(intent, status, clock.monotonic() - self._started)
         if isinstance(outcome, Unauthorized):
             client.end(LOGGED_OUT, "the token is no longer valid", by_us=False)
 
@@ -282,26 +285,12 @@ class Client:
         """An RPC ended."""
         self._running -= 1
 
-    async def recheck(self, intent: str) -> None:
-        """Verify the token again if that is more than a second ago; raises Unauthorized, Unavailable."""
-        if self.hub.rooms.clock.monotonic() - self.checked_at < RECHECK_S:
-            return
-        try:
-            await self.verify()
-        except Unavailable:
-            if intent not in STOPPING:
-                raise
-
     async def verify(self) -> None:
         """Ask whether the token is still good and what its owner may do now; raises Unauthorized, Unavailable."""
-        before, self.checked_at = self.checked_at, self.hub.rooms.clock.monotonic()
-        token = self.session.token
-        try:
-            principal, expires = await self.hub.rooms.auth.authenticate(token)
-        except LLMCoreError:
-            self.checked_at = before
-            raise
-        self.session = Session(principal=principal, token=token, expires=expires)
+        principal, _ = await self.hub.rooms.auth.authenticate(self.session.token)
+        self.checked_at = self.hub.rooms.clock.monotonic()
+        if principal != self.session.principal:
+            self.session = replace(self.session, principal=principal)
 
     # --- its end ---
 

@@ -110,7 +110,10 @@ class Auth(Protocol):
         ...
 
     async def authenticate(self, token: str) -> tuple[Principal, float]:
-        """Who is behind an access token and when it expires (epoch seconds); raises Unauthorized."""
+        """Who is behind an access token and when it expires (epoch seconds); raises Unauthorized.
+
+        Asked before every RPC, so it has to be cheap.
+        """
         ...
 
 

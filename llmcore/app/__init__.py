@@ -47,10 +47,14 @@ async def _run(settings: Settings) -> None:
             await built.queue.start(built.session.work)
             await built.session.recover()
             port = await built.server.start()
-            background = tasks.create_task(_stats(built, settings.stats.interval_s), name="stats")
+            background = [
+                tasks.create_task(_stats(built, settings.stats.interval_s), name="stats"),
+                tasks.create_task(built.alerts.listen(built.bus.subscribe(built.alert_channel)), name="alerts"),
+            ]
             _announce(settings, built, port)
             await stop.wait()
-            background.cancel()
+            for task in background:
+                task.cancel()
         finally:
             await built.stop(GRACE_S)
 
@@ -64,9 +68,7 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
     if settings.llm.notice:
         print(settings.llm.notice)
     elif settings.llm.provider == "offline":
-        print(
-            "No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one."
-        )
+        print("No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one.")
     print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
     print(f"llmcore ready on {url}", flush=True)
 

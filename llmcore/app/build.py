@@ -10,8 +10,11 @@ from llmcore import __version__
 from llmcore.accounts import Accounts
 from llmcore.adapters import host
 from llmcore.adapters.local import LocalQueue, SystemClock
+from llmcore.adapters.memory import MemoryBus
 from llmcore.adapters.packs import PackCaller
+from llmcore.adapters.redis import RedisBus
 from llmcore.adapters.sql import StoreOptions, open_store
+from llmcore.alerts import Alerts, runbooks_of
 from llmcore.api import Api, Core
 from llmcore.app import options
 from llmcore.approval import ApprovalOptions, Approvals
@@ -22,7 +25,7 @@ from llmcore.executor import Executor
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions
 from llmcore.policy import Judge, Policy, load
-from llmcore.ports import Clock, Model, Store
+from llmcore.ports import Bus, Clock, Model, Store
 from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
 from llmcore.redaction import Redactor
@@ -50,12 +53,16 @@ class Built:
     clock: Clock
     stats: Callable[[], Awaitable[Mapping[str, Any]]]
     made_password: str | None
+    bus: Bus
+    alerts: Alerts
+    alert_channel: str
     close_host: Callable[[], Awaitable[None]]
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening, let work end, write what is waiting."""
         await self.server.stop(grace_s)
         await self.queue.stop(grace_s)
+        await self.bus.close()
         await self.audit.record("server.stop", SYSTEM)
         await self.audit.close()
         await self.close_host()
@@ -112,6 +119,19 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
         calls=ModelCalls(),
     )
     session = Session(segments, topics, queue, SessionOptions())
+    bus = _bus(settings, clock, tasks)
+    alerts = Alerts(
+        store=store,
+        topics=topics,
+        session=session,
+        conversations=conversations,
+        catalog=catalog,
+        audit=audit,
+        clock=clock,
+        keys={name: key.get_secret_value() for name, key in settings.bus.keys.items()},
+        runbooks=runbooks_of(options.runbooks()),
+        vocabulary=lambda: host.vocabulary(services),
+    )
     core = Core(
         session=session,
         topics=topics,
@@ -123,12 +143,12 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
         host=caller,
         audit=audit,
         clock=clock,
-        suggestions=None,
+        suggestions=alerts,
         status=lambda: _status(settings, model),
-        probes=_probes(store, model, queue, judge),
+        probes=_probes(store, model, queue, judge, bus),
     )
     api = Api(core)
-    rooms = Rooms(door=api, auth=accounts, topics=topics, clock=clock, tasks=tasks)
+    rooms = Rooms(door=api, auth=accounts, topics=topics, clock=clock, tasks=tasks, on_alert=alerts.webhook)
     await audit.record(
         "server.start", SYSTEM, version=__version__, catalog=catalog.version, policy=judge.policy.version
     )
@@ -144,6 +164,9 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
         clock=clock,
         stats=services["system"].snapshot,
         made_password=made,
+        bus=bus,
+        alerts=alerts,
+        alert_channel=f"{settings.bus.prefix}alerts",
         close_host=lambda: host.aclose(services),
     )
 
@@ -167,6 +190,11 @@ def _models(hide: Callable[[Model], Model], manager: LLMManager) -> Callable[[Ma
     return choose
 
 
+def _bus(settings: Settings, clock: Clock, tasks: asyncio.TaskGroup) -> Bus:
+    url = settings.bus.url.get_secret_value()
+    return MemoryBus() if url.startswith("memory://") else RedisBus(url, clock, tasks)
+
+
 def _status(settings: Settings, model: LLMManager) -> dict[str, Any]:
     return {
         "version": __version__,
@@ -179,7 +207,7 @@ def _status(settings: Settings, model: LLMManager) -> dict[str, Any]:
 
 
 def _probes(
-    store: Store, model: LLMManager, queue: LocalQueue, judge: Judge
+    store: Store, model: LLMManager, queue: LocalQueue, judge: Judge, bus: Bus
 ) -> Mapping[str, Callable[[], Awaitable[Mapping[str, Any]]]]:
     async def store_probe() -> Mapping[str, Any]:
         await store.check()
@@ -195,7 +223,8 @@ def _probes(
         return {"status": "ok", "required": False, "reason": None, "depth": queue.depth}
 
     async def bus_probe() -> Mapping[str, Any]:
-        return {"status": "ok", "required": False, "reason": "messages stay inside this process"}
+        reason = None if bus.healthy else "its heartbeat does not come back; messages may be getting lost"
+        return {"status": "ok" if bus.healthy else "degraded", "required": False, "reason": reason}
 
     return {
         "store": store_probe,

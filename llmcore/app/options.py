@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import SecretStr
 
 from llmcore.accounts import AccountOptions
@@ -24,6 +25,12 @@ def config_folder() -> Path:
 def static_folder() -> Path:
     """Where the dashboard's files are."""
     return Path(str(files("llmcore.static")))
+
+
+def runbooks() -> list[dict[str, Any]]:
+    """The bundled runbooks."""
+    text = (config_folder() / "runbooks.yaml").read_text("utf-8")
+    return list(yaml.safe_load(text)["runbooks"])
 
 
 def revealed(secret: SecretStr | None) -> str | None:

@@ -31,6 +31,7 @@ async def intents_list(core: Core, params: Mapping[str, Any], caller: Caller) ->
                 "schema": intent.schema,
                 "effect": intent.effect.value,
                 "idempotent": intent.idempotent,
+                "reversible": intent.undo is not None,
                 "pack": intent.pack,
                 "examples": [{"text": example.text, "params": dict(example.params)} for example in intent.examples],
             }

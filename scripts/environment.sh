@@ -3,6 +3,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV="$ROOT/.venv"
+LISTS="run test lint" # each holds the one before
 
 fail() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
@@ -41,7 +42,10 @@ ensure_environment() {
     fi
     pip_install --require-hashes --requirement "$list" && pip_install --no-deps --editable "$ROOT" ||
         fail "the installation failed; the lines above say why"
-    fingerprint "$1" >"$stamp"
+    for list in $LISTS; do
+        fingerprint "$list" >"$VENV/.installed-$list"
+        [ "$list" = "$1" ] && break
+    done
 }
 
 pip_install() {

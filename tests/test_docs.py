@@ -1,0 +1,58 @@
+"""The documents tell the truth: their commands are run, their links lead somewhere, their tables are complete."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import Shell, commands, left_out, run_page
+from tests.processes import ROOT
+from tests.servers import free_port
+
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+WITH_COMMANDS = [page for page in PAGES if list(commands((ROOT / page).read_text("utf-8")))]
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+        "HOME": str(home),
+        "LLMCORE_SERVER__PORT": str(port),
+        "LLMCORE_URL": f"http://127.0.0.1:{port}",
+        "TERM": "dumb",
+    }
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_the_commands_of_a_page_work(page: str, tmp_path: Path) -> None:
+    """Each page in a home of its own, from the checkout, in the order in which they stand."""
+    port = free_port()
+    shell = Shell(ROOT, _environment(tmp_path, port), port)
+    try:
+        assert run_page((ROOT / page).read_text("utf-8"), shell)
+    finally:
+        shell.close()
+
+
+def test_the_readme_is_short_and_shows_the_panel() -> None:
+    """Under 150 lines, with a picture that exists."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) < 150
+    assert "docs/images/panel.png" in text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link and picture names a file of the repository."""
+    path = ROOT / page
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), f"{page} points to {target}"
+
+
+def test_what_is_not_run_says_why() -> None:
+    """Only what needs another system, and little of it."""
+    reasons = [reason for page in PAGES for reason in left_out((ROOT / page).read_text("utf-8"))]
+    assert all(re.match(r"needs |changes ", reason) for reason in reasons), reasons

@@ -23,6 +23,7 @@ GRACE_S = 5.0
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Errors of the start are one line on stderr."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     problems: list[str] = []
     try:
@@ -47,9 +48,10 @@ async def _run(settings: Settings) -> None:
             await built.queue.start(built.session.work)
             await built.session.recover()
             port = await built.server.start()
+            channel = f"{settings.bus.prefix}alerts"
             background = [
                 tasks.create_task(_stats(built, settings.stats.interval_s), name="stats"),
-                tasks.create_task(built.alerts.listen(built.bus.subscribe(built.alert_channel)), name="alerts"),
+                tasks.create_task(built.alerts.listen(built.bus.subscribe(channel)), name="alerts"),
             ]
             _announce(settings, built, port)
             await stop.wait()
@@ -63,8 +65,8 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
     scheme = "https" if settings.server.tls.cert else "http"
     host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
     url = f"{scheme}://{host}:{port}"
-    if built.made_password is not None:
-        print(f"User administrator was made with the password {built.made_password} (shown only now).")
+    if built.base.made_password is not None:
+        print(f"User administrator was made with the password {built.base.made_password} (shown only now).")
     if settings.llm.notice:
         print(settings.llm.notice)
     elif settings.llm.provider == "offline":
@@ -74,11 +76,12 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
 
 
 async def _stats(built: Built, interval_s: float) -> None:
-    """Real host statistics on `/stats` while anyone listens."""
+    """Real host statistics on `/stats`."""
+    base = built.base
     while True:
         try:
             snapshot = await built.stats()
-            built.topics.broadcast("/stats", data_event("/stats", snapshot, int(built.clock.now() * 1000)))
+            base.topics.broadcast("/stats", data_event("/stats", snapshot, int(base.clock.now() * 1000)))
         except (LLMCoreError, OSError):
             log.exception("statistics could not be read", extra={"action": "stats"})
         await asyncio.sleep(interval_s)

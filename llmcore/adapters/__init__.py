@@ -1,0 +1,1 @@
+"""One system each, behind a port: SQL store, local queue, memory and Redis bus, host services, CloudiSENSE."""

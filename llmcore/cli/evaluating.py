@@ -7,7 +7,7 @@ import asyncio
 import json
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ def evaluate(args: Namespace) -> int:
     report, predictions = asyncio.run(_score(settings_for(args), _cases(args.file)))
     if args.out:
         args.out.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in predictions), "utf-8")
+    figures = {field.name: getattr(report, field.name) for field in fields(report)}
     if args.json:
-        print_json(asdict(report))
+        print_json(figures)
     else:
-        print(_text(asdict(report)))
+        print(_text(figures))
     return Exit.FAILED if args.min is not None and (report.right or 0.0) < args.min else Exit.DONE
 
 
@@ -51,7 +52,7 @@ async def _score(settings: Settings, cases: list[Case]) -> tuple[Report, list[di
 
 def _text(report: Mapping[str, Any]) -> str:
     facts = [
-        [name.replace("_", " "), _figure(name, value)]
+        [name.removesuffix("_s").replace("_", " "), _figure(name, value)]
         for name, value in report.items()
         if name not in ("confusion", "answered_by")
     ]

@@ -39,6 +39,8 @@ def store_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "store", "will be made at the first start")
     except LLMCoreError as error:
         yield Finding("fail", "store", error.message)
+    except OSError as error:
+        yield Finding("fail", "store", f"{error.filename}: {error.strerror}")
     else:
         yield Finding("ok", "store", f"readable, {found.rows} audit records")
         if not found.ok:

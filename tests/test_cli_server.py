@@ -1,0 +1,264 @@
+"""llmcore.cli: the commands that talk to a server, against a real one."""
+
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.cli import main
+from llmcore.cli.exits import Exit
+from tests.terminal_kit import PASSWORD, Served, served
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A running server for all tests of this file, and an administrator who is logged in."""
+    with served(tmp_path_factory.mktemp("server")) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setattr("sys.stdin", io.StringIO(PASSWORD + "\n"))
+        assert main(["login", "--url", running.url]) == 0
+        yield running
+
+
+class Shell:
+    """Runs commands in this process and keeps what they show."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        """Nothing ran yet."""
+        self._capsys = capsys
+        self._patch = patch
+        self.out = ""
+        self.err = ""
+
+    def __call__(self, *argv: str | Path, stdin: str = "") -> int:
+        """The exit code."""
+        self._patch.setattr("sys.stdin", io.StringIO(stdin))
+        code = main([str(part) for part in argv])
+        self.out, self.err = self._capsys.readouterr()
+        return code
+
+    def json(self, *argv: str | Path, stdin: str = "") -> Any:
+        """The data of a command that is done."""
+        assert self(*argv, "--json", stdin=stdin) == 0, self.err
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def shell(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell of somebody who is logged in as administrator."""
+    return Shell(capsys, monkeypatch)
+
+
+def waiting_plan(shell: Shell, server: Served, name: str) -> tuple[Path, Any]:
+    """A file, and the plan to delete it."""
+    file = server.roots / name
+    file.write_text("x", "utf-8")
+    assert shell("ask", f"delete the file {file}", "--json") == Exit.WAITS
+    return file, json.loads(shell.out)["plan"]
+
+
+# --- logging in ---------------------------------------------------------------------------------------------------
+
+
+def test_the_start_says_where_it_is(server: Served) -> None:
+    """The ready line is the last; a password that was given is not shown."""
+    assert server.said.splitlines()[-1] == f"llmcore ready on {server.url}"
+    assert PASSWORD not in server.said
+
+
+def test_a_wrong_password_is_refused(shell: Shell, server: Served) -> None:
+    """And nothing is kept of it; no password at all is wrong usage."""
+    assert shell("login", "--url", server.url, stdin="wrong\n") == Exit.FAILED
+    assert "refused" in shell.err
+    assert shell("login", "--url", server.url) == Exit.USAGE
+    assert shell("status") == Exit.DONE
+
+
+def test_a_login_may_be_given_by_the_environment(shell: Shell, server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLMCORE_ADMIN_PASSWORD for scripts; --json says who and where."""
+    monkeypatch.setenv("LLMCORE_ADMIN_PASSWORD", PASSWORD)
+    assert shell.json("login", "--url", server.url) == {"url": server.url, "user": "administrator"}
+
+
+def test_nobody_there(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 6 where a server was named; a plan goes on without one where none was."""
+    monkeypatch.setenv("LLMCORE_TOKEN", "t")
+    for argv in (["status"], ["ask", "x"], ["plan", "x"], ["chat"]):
+        code = shell(*argv, "--url", "http://127.0.0.1:9")
+        assert code == (Exit.USAGE if argv == ["chat"] else Exit.UNREACHABLE), argv
+
+
+def test_a_token_that_is_void(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment: nobody can renew it."""
+    monkeypatch.setenv("LLMCORE_TOKEN", "void")
+    assert shell("status") == Exit.FAILED
+    assert "llmcore user token" in shell.err
+
+
+def test_an_expired_token_is_renewed_and_kept(shell: Shell) -> None:
+    """From the refresh token of the login, without a word."""
+    file = Path(os.environ["XDG_CONFIG_HOME"]) / "llmcore" / "credentials.json"  # noqa: TID251 - set by the fixture
+    document = json.loads(file.read_text("utf-8"))
+    tokens = document["servers"][document["current"]]
+    file.write_text(json.dumps({**document, "servers": {document["current"]: {**tokens, "access": "x.y.z"}}}), "utf-8")
+    assert shell("status") == Exit.DONE
+    assert json.loads(file.read_text("utf-8"))["servers"][document["current"]]["access"] != "x.y.z"
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+def test_status_runs_plans_and_intents(shell: Shell) -> None:
+    """As tables and as the RPC's data."""
+    assert shell.json("status")["ready"]["components"]["store"]["status"] == "ok"
+    assert set(shell.json("runs")) == {"runs"}
+    assert set(shell.json("plans")) == {"plans"}
+    assert "get_cpu_stats" in {found["name"] for found in shell.json("intents")["intents"]}
+    for name, word in (("status", "store"), ("runs", "run"), ("plans", "digest"), ("intents", "get_cpu_stats")):
+        assert shell(name) == 0
+        assert word in shell.out
+
+
+def test_alerts(shell: Shell) -> None:
+    """None were heard of."""
+    assert shell.json("alerts") == {"alerts": []}
+    assert shell("alerts") == 0
+    assert shell.out == "There are no alerts.\n"
+
+
+def test_the_audit_trail_is_exported_in_order(shell: Shell, tmp_path: Path) -> None:
+    """One record a line, from the first on; a file of one's own."""
+    assert shell("audit", "export", "--out", tmp_path / "audit.jsonl") == 0
+    records = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text("utf-8").splitlines()]
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+    assert shell("audit", "export") == 0
+    assert len(shell.out.splitlines()) >= len(records)
+
+
+# --- asking -------------------------------------------------------------------------------------------------------
+
+
+def test_ask_is_answered_from_the_machine(shell: Shell) -> None:
+    """Words of the command line, or of a pipe; nothing but the reply on stdout."""
+    assert shell("ask", "which", "processes", "eat", "the", "memory?") == 0
+    assert "pid" in shell.out.lower()
+    assert shell("ask", "-", stdin="show me the memory usage\n") == 0
+    assert shell("ask", stdin="show me the memory usage") == 0
+    assert shell.err == ""
+    answer = shell.json("ask", "show me the memory usage")
+    assert {"conversation_id", "run_id", "status", "text", "usage", "plan", "results"} <= set(answer)
+    assert (answer["status"], answer["plan"]["answered_by"]) == ("done", "local")
+    again = shell.json("ask", "show me the cpu usage", "--conversation", answer["conversation_id"])
+    assert again["conversation_id"] == answer["conversation_id"]
+
+
+def test_ask_for_nothing_and_for_what_is_not_there(shell: Shell) -> None:
+    """Wrong usage is told from a request that was not understood, and from a provider that is not there."""
+    assert shell("ask", stdin=" \n") == Exit.USAGE
+    assert shell("ask", "please compose an opera about herons") == Exit.NOT_UNDERSTOOD
+    assert "cannot" in shell.out
+    assert shell("ask", "please compose an opera about herons", "--json") == Exit.NOT_UNDERSTOOD
+    assert shell("ask", "x", "--provider", "nobody", "--json") in (Exit.USAGE, Exit.FAILED)
+
+
+def test_a_step_that_fails(shell: Shell, server: Served) -> None:
+    """Exit 1, with the reason in the reply."""
+    assert shell("ask", f"read the file {server.roots}/absent.txt") == Exit.FAILED
+    assert "failed" in shell.out
+
+
+# --- deciding -----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_waits_is_shown_and_approved_by_its_digest(shell: Shell, server: Served) -> None:
+    """Exit 4 with the card; another digest is refused; the right one runs exactly that."""
+    file, _ = waiting_plan(shell, server, "one.txt")
+    assert shell("ask", f"delete the file {file}") == Exit.WAITS
+    assert f'path="{file}"' in shell.out
+    plan = shell.json("plans")["plans"][0]
+    digest = plan["digest"].removeprefix("sha256:")
+    assert f"--digest {digest[:8]}" in shell.out
+    for wrong, code in (("0" * 8, Exit.FAILED), (digest[:7], Exit.USAGE), ("not hexadecimal", Exit.USAGE)):
+        assert shell("approve", plan["plan_id"], "--digest", wrong) == code
+    assert file.exists()
+    assert shell("approve", plan["plan_id"], "--digest", digest[:8], "--comment", "fine") == 0
+    assert not file.exists()
+    assert shell("approve", plan["plan_id"], "--digest", digest) == Exit.FAILED
+
+
+def test_approve_with_json_prints_the_answer(shell: Shell, server: Served) -> None:
+    """The whole digest, with its name in front."""
+    _, plan = waiting_plan(shell, server, "two.txt")
+    answer = shell.json("approve", plan["plan_id"], "--digest", plan["digest"])
+    assert answer["plan"]["plan_id"] == plan["plan_id"]
+
+
+def test_reject_ends_a_plan(shell: Shell, server: Served) -> None:
+    """The file stays; twice is once too often."""
+    file, plan = waiting_plan(shell, server, "three.txt")
+    assert shell("reject", plan["plan_id"], "--reason", "not today") == 0
+    assert file.exists()
+    assert shell("reject", plan["plan_id"]) == Exit.FAILED
+    assert shell("approve", "pl_none", "--digest", "0" * 8) == Exit.FAILED
+
+
+def test_plan_shows_and_runs_nothing(shell: Shell, server: Served) -> None:
+    """By the server, and without one."""
+    file = server.roots / "four.txt"
+    file.write_text("x", "utf-8")
+    for more in ([], ["--config", str(server.roots.parent / "settings.json")]):
+        assert shell("plan", f"delete the file {file}", *more) == 0
+        assert "delete_file [destructive]" in shell.out
+        runs = len(shell.json("runs")["runs"])
+        assert shell("plan", "show me the memory usage", *more) == 0
+        assert "get_memory_stats [read]" in shell.out
+        assert [run["steps"][0]["state"] for run in shell.json("runs")["runs"][: 1 - runs] if run["steps"]] in (
+            [],
+            ["pending"],
+        )
+        assert shell("plan", "please compose an opera about herons", *more) == Exit.NOT_UNDERSTOOD
+        assert shell("plan", f"delete the file {file}", "--json", *more) == 0
+        assert json.loads(shell.out)["plan"]["steps"][0]["intent"] == "delete_file"
+    assert file.exists()
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def test_users_are_added_listed_changed_and_given_tokens(
+    shell: Shell, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An observer may look, and is refused what changes anything."""
+    assert shell("user", "add", "olga", "--role", "observer", stdin="olgas password\n") == 0
+    assert shell("user", "add", "olga", stdin="olgas password\n") == Exit.FAILED
+    assert shell("user", "add", "otto", "--role", "king", stdin="ottos password\n") == Exit.USAGE
+    assert {"name": "olga", "role": "observer"}.items() <= shell.json("user", "list")["users"][-1].items()
+    assert shell("user", "list") == 0
+    assert "olga" in shell.out
+    assert shell("user", "passwd", "olga", stdin="another password\n") == 0
+    assert shell("user", "token", "olga", "--days", "1") == 0
+    monkeypatch.setenv("LLMCORE_TOKEN", shell.out.strip())
+    monkeypatch.setenv("LLMCORE_URL", server.url)
+    assert shell("ask", "show me the memory usage") == 0
+    assert shell("ask", f"delete the file {server.roots}/x") == Exit.REFUSED
+    assert shell("plan", f"delete the file {server.roots}/x") == Exit.REFUSED
+    assert shell("user", "list") == Exit.REFUSED
+
+
+def test_the_port_is_taken(server: Served, shell: Shell) -> None:
+    """A second server on it does not start, and says why; settings that are wrong neither."""
+    port = server.url.rpartition(":")[2]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        free.listen()
+        taken = free.getsockname()[1]
+        assert shell("serve", "--port", str(taken), "--data-dir", server.roots.parent / "other") == Exit.FAILED
+    assert str(taken) in shell.err
+    assert shell("serve", "--port", "70000") == Exit.USAGE
+    assert port in server.url

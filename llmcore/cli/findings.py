@@ -134,6 +134,6 @@ def _folder(kind: str, folder: Path, variable: str) -> Finding:
 
 
 def _programs(target: Target) -> Sequence[str]:
-    commands = (target.start, target.stop, target.restart, target.status, target.scale)
+    commands = (target.start, target.stop, target.restart, target.status, target.scale, target.replicas)
     named = [command[0] for command in commands if command]
     return [*named, "systemctl"] if target.unit else named

@@ -117,6 +117,7 @@ class Target:
     restart: tuple[str, ...] | None
     status: tuple[str, ...] | None
     scale: tuple[str, ...] | None
+    replicas: tuple[str, ...] | None
     attributes: Mapping[str, str | bool | int | float]
 
 

@@ -176,7 +176,7 @@ class Accounts:
 
 def sha256_hex(password: str) -> str:
     """What the wire carries in place of a password."""
-    return hashlib.sha256(password.encode()).hexdigest()
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _validate(**values: str) -> None:
@@ -217,7 +217,7 @@ class _Passwords:
 
     def _verify_now(self, hash_: str, secret: str) -> bool:
         try:
-            return self._hasher.verify(hash_, secret)
+            return self._hasher.verify(hash_, secret.encode("utf-8", "surrogatepass"))
         except (VerificationError, InvalidHashError):
             return False
 
@@ -306,7 +306,7 @@ class _Tokens:
                 issuer=issuer,
                 options=options,
             )
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, UnicodeError) as error:
             raise Unauthorized("The token is not valid: log in again.") from error
 
     async def check(self, token: str, kind: str) -> tuple[Mapping[str, Any], User]:

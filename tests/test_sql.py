@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,9 +25,9 @@ from llmcore.ports import User
 from tests.servers import free_port
 
 
-def options(folder: Path, **changes: object) -> StoreOptions:
+def options(folder: Path, **changes: Any) -> StoreOptions:
     """A SQLite store in a folder."""
-    return StoreOptions(url=f"sqlite:///{folder}/llmcore.db", **changes)  # type: ignore[arg-type] # by name
+    return StoreOptions(url=f"sqlite:///{folder}/llmcore.db", **changes)
 
 
 def user(name: str) -> User:
@@ -197,7 +198,7 @@ async def test_fault_inside_a_write_reaches_its_caller_alone(data_dir: Path) -> 
     """The others of its transaction are written, and the thread lives on."""
     store = await open_store(options(data_dir))
     with locked(data_dir):
-        writes = [
+        writes: list[asyncio.Future[Any]] = [
             store._writer.submit(lambda _: 1 // 0),
             store._writer.submit(lambda connection: store._sql.user_put(connection, _values("anna")).rowcount),
             store._writer.submit(lambda connection: store._sql.secret_add(connection, {"name": None, "value": b""})),

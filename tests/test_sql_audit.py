@@ -171,11 +171,12 @@ async def test_check_beside_a_running_server(data_dir: Path) -> None:
 async def test_head_that_cannot_be_written_stops_nothing(data_dir: Path) -> None:
     """It is tried again, and right in the end."""
     store = await open_store(StoreOptions(url=f"sqlite:///{data_dir}/llmcore.db"))
-    (data_dir / f"{HEAD_NAME}.new").mkdir()
+    (data_dir / HEAD_NAME).unlink()
+    (data_dir / HEAD_NAME).mkdir()
     assert await store.audit_append({"a": 1}) == 1
     assert await store.audit_append({"a": 2}) == 2
-    assert await asyncio.to_thread(read_head, data_dir) == Head()
-    (data_dir / f"{HEAD_NAME}.new").rmdir()
+    assert [name for name in os.listdir(data_dir) if name.startswith("audit")] == [HEAD_NAME]
+    (data_dir / HEAD_NAME).rmdir()
     await store.close()
     assert await asyncio.to_thread(verify_file, data_dir) == Verification(True, 2)
     assert await asyncio.to_thread(read_head, data_dir) != Head()
@@ -187,9 +188,9 @@ async def test_head_follows_soon_without_further_writes(data_dir: Path) -> None:
     store = await open_store(StoreOptions(url=f"sqlite:///{data_dir}/llmcore.db"))
     for number in range(50):
         await store.audit_append({"n": number})
-    head = Head()
-    while head.seq < 50:
-        head = await asyncio.to_thread(read_head, data_dir) or head
+    head: Head | None = None
+    while head is None or head.seq < 50:
+        head = await asyncio.to_thread(read_head, data_dir)
     await store.close()
 
 
@@ -205,6 +206,10 @@ def test_store_that_cannot_be_read_is_not_right(data_dir: Path) -> None:
     (data_dir / "llmcore.db").write_text("x" * 5000)
     write_head(data_dir, Head())
     with pytest.raises(Unavailable, match="damaged"):
+        verify_file(data_dir)
+    (data_dir / HEAD_NAME).unlink()
+    (data_dir / HEAD_NAME).mkdir()
+    with pytest.raises(Unavailable, match=HEAD_NAME):
         verify_file(data_dir)
 
 

@@ -114,7 +114,7 @@ class LocalQueue:
             await asyncio.wait(before)
         async with self._slots:
             pauses = chain(RETRY_S, repeat(RETRY_S[-1]))
-            while not await self._done(segment, handler) and not self._stopping:
+            while not await self._done(segment, handler) and not self._stopping:  # noqa: ASYNC110 - it waits for no state
                 await asyncio.sleep(next(pauses))
 
     async def _done(self, segment: _Segment, handler: SegmentHandler) -> bool:

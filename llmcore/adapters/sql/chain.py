@@ -7,6 +7,7 @@ vanished; it is written after the commit and never names a row that a crash of t
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,10 +39,14 @@ def read_head(folder: Path) -> Head | None:
 
 def write_head(folder: Path, head: Head) -> None:
     """Replace the head kept in a folder, whole or not at all."""
-    new = folder / f"{HEAD_NAME}.new"
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(json.dumps({"seq": head.seq, "hash": head.hash}) + "\n")
-    new.replace(folder / HEAD_NAME)
+    descriptor, name = tempfile.mkstemp(prefix=f"{HEAD_NAME}.", dir=folder)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"seq": head.seq, "hash": head.hash}) + "\n")
+        os.replace(name, folder / HEAD_NAME)
+    except OSError:
+        os.unlink(name)
+        raise
 
 
 class Chain:

@@ -4,6 +4,7 @@ Used when a store is opened. Alembic is imported only where there is something t
 the rest of the start.
 """
 
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -14,6 +15,8 @@ from llmcore.errors import Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6C6C6D02
+_one_at_a_time = threading.Lock()
+"""Alembic hands its context to migrations through globals of the process."""
 
 
 def migrate(database: Database) -> None:
@@ -42,6 +45,7 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        with _one_at_a_time:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise Unavailable("A newer llmcore has written this store: update this one, or use another store.") from error

@@ -13,10 +13,10 @@ from sqlalchemy import Engine, NullPool, create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmcore.adapters.sql import schema
-from llmcore.adapters.sql.chain import read_head
+from llmcore.adapters.sql.chain import HEAD_NAME, read_head
 from llmcore.adapters.sql.database import Database, told
 from llmcore.audit import Verification, verify
-from llmcore.errors import NotFound
+from llmcore.errors import NotFound, Unavailable
 
 STORE_NAME = "llmcore.db"
 _PAGE = 1000
@@ -27,7 +27,10 @@ def verify_file(data_dir: Path, url: str | None = None) -> Verification:
 
     Blocks. Raises NotFound if there is no store, Unavailable if it cannot be read.
     """
-    head = read_head(data_dir)
+    try:
+        head = read_head(data_dir)
+    except OSError as error:
+        raise Unavailable(f"{data_dir / HEAD_NAME} cannot be read: check who may read it.") from error
     engine = _engine(url or f"sqlite:///{data_dir.absolute() / STORE_NAME}")
     try:
         return verify(_rows(engine), head)

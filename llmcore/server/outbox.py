@@ -137,6 +137,10 @@ class Outbox:
         if last is not None:
             last()
 
+    def abort(self) -> None:
+        """Close the connection at once; who owns it is told by Tornado."""
+        self._stream.close()
+
     # --- waiting ---
 
     def _push(self, item: _Item) -> None:

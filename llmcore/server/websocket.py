@@ -33,10 +33,12 @@ class SocketHandler(Handler, WebSocketHandler):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Connect the client to its topics."""
-        self._stream = cast(IOStream, cast(WebSocketProtocol, self.ws_connection).stream)
+        stream = cast(IOStream, cast(WebSocketProtocol, self.ws_connection).stream)
         self.set_nodelay(True)
         self.hub.sockets.add(self)
-        client = self._client = Client(self.hub, self, self._stream, self._session)
+        client = self._client = Client(self.hub, self, stream, self._session)
+        for name in self.settings["security_headers"]:  # they are sent; thousands of idle sockets need not keep them
+            self.clear_header(name)
         self.hub.rooms.topics.connect(client)
         await self.hub.rooms.topics.subscribe("/ping", client)
 
@@ -53,4 +55,4 @@ class SocketHandler(Handler, WebSocketHandler):
 
     def abort(self) -> None:
         """Drop the connection without a handshake."""
-        self._stream.close()
+        cast(Client, self._client).outbox.abort()

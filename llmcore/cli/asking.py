@@ -59,7 +59,9 @@ def show_end(ended: Ended) -> Exit:
     if ended.outcome == "error":
         print(f"llmcore: {sanitize(str(ended.result['message']))}", file=sys.stderr)
     elif ended.waits and ended.plan:
-        print(f"\n{card(ended.plan)}\n{how_to_approve(ended.plan)}")
+        print(f"\n{card(ended.plan)}")
+        if ended.undecided:
+            print(how_to_approve(ended.undecided))
     return ended.exit
 
 

@@ -23,7 +23,7 @@ from llmcore.cli.prompting import Prompt, Words
 from llmcore.cli.remote import connected
 from llmcore.cli.showing import view
 from llmcore.cli.terminal import one_line
-from llmcore.cli.turns import follow, new_topic
+from llmcore.cli.turns import TOPIC_PREFIX, Ended, follow, new_topic
 from llmcore.errors import LLMCoreError
 from llmcore.settings import load_client
 
@@ -107,7 +107,6 @@ class Chat:
         self._prompt = prompt
         self._notes = notes
         self._memory = memory
-        self._feed = client.follow(new_topic())
         self._commands = Commands(self)
         self._interrupts = 0
 
@@ -133,37 +132,47 @@ class Chat:
         await asyncio.to_thread(self._memory.keep, conversation)
 
     async def decide(self, plan: Mapping[str, Any]) -> None:
-        """Show the card, take the decision, show what comes of it."""
-        while True:
-            print(f"\n{card(plan)}")
-            digest = await self._decision(plan)
-            if digest is None:
-                return
+        """Show the card, take the decision, show what comes of it; as often as the plan asks."""
+        undecided: Mapping[str, Any] | None = plan
+        while undecided:
+            print(f"\n{card(undecided)}")
+            digest = await self._decision(undecided)
+            undecided = await self._approved(undecided, digest) if digest else None
+
+    async def _approved(self, plan: Mapping[str, Any], digest: str) -> Mapping[str, Any] | None:
+        """Approve and show the run; the plan again if it has to be decided once more."""
+        self.client.follow(plan["topic"])
+        try:
             answer = await self.client.call("plan_approve", {"plan_id": plan["plan_id"], "digest": digest})
-            approved = answer["plan"]
-            if approved["status"] in ("proposed", "waiting"):
+            if answer["plan"]["status"] in ("proposed", "waiting"):
                 print("Approved; the plan waits for others.")
-                return
-            ended = await self._followed(approved["run_id"], approved["topic"])
-            if not ended.waits or ended.plan is None:
-                show_end(ended)
-                return
-            plan = ended.plan
+                return None
+            ended = await self._followed(answer["plan"]["run_id"], plan["topic"])
+        finally:
+            self.client.unfollow(plan["topic"])
+        if not ended.undecided:
+            show_end(ended)
+        return ended.undecided
 
     async def _say(self, text: str) -> None:
-        request: dict[str, Any] = {"prompt": text, "topic": self._feed.topic}
+        topic = f"{TOPIC_PREFIX}{self.conversation}" if self.conversation else new_topic()
+        request: dict[str, Any] = {"prompt": text, "topic": topic}
         if self.conversation:
             request["conversation_id"] = self.conversation
-        accepted = await self.client.call("chat_llm", request)
-        if accepted["conversation_id"] != self.conversation:
-            await self.move_to(accepted["conversation_id"])
-        ended = await self._followed(accepted["run_id"], self._feed.topic)
-        if ended.waits and ended.plan and ended.plan["status"] == "proposed":
-            await self.decide(ended.plan)
+        self.client.follow(topic)
+        try:
+            accepted = await self.client.call("chat_llm", request)
+            if accepted["conversation_id"] != self.conversation:
+                await self.move_to(accepted["conversation_id"])
+            ended = await self._followed(accepted["run_id"], topic)
+        finally:
+            self.client.unfollow(topic)
+        if ended.undecided:
+            await self.decide(ended.undecided)
         else:
             show_end(ended)
 
-    async def _followed(self, run_id: str, topic: str) -> Any:
+    async def _followed(self, run_id: str | None, topic: str) -> Ended:
         self.run_id, self._interrupts, self._notes.busy = run_id, 0, True
         try:
             return await follow(self.client.follow(topic), view(), run_id)

@@ -134,8 +134,12 @@ class Client:
                 self._write(self._socket, intent, params)
 
     def follow(self, topic: str) -> Feed:
-        """Collect the events of a topic from now on; name it to the server by a call."""
+        """Collect the events of a topic from now on; name it to the server by a call, and `unfollow` it in the end."""
         return self._feeds.setdefault(topic, Feed(topic))
+
+    def unfollow(self, topic: str) -> None:
+        """Collect them no more: a feed that nobody reads would hold up everything else."""
+        self._feeds.pop(topic, None)
 
     async def open(self) -> None:
         """Connect, with a new token if this one has expired; raises Unauthorized or Unreachable."""

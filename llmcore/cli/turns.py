@@ -67,6 +67,11 @@ class Ended:
         return self.outcome == "interrupt"
 
     @property
+    def undecided(self) -> Mapping[str, Any] | None:
+        """The plan, if it waits for an approval; one of which a step is unknown waits for something else."""
+        return self.plan if self.waits and self.plan and self.plan["status"] == "proposed" else None
+
+    @property
     def exit(self) -> Exit:
         """What the shell is told."""
         if self.outcome == "error":

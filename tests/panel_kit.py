@@ -36,8 +36,10 @@ WATCH = """
 window.seenViolations = [];
 addEventListener("securitypolicyviolation", (e) => seenViolations.push(`${e.violatedDirective} ${e.blockedURI}`));
 """
-AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
 TIMEOUT_MS = 15_000
+expect.set_options(timeout=TIMEOUT_MS)
+AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
+
 
 Environment = Mapping[str, str]
 

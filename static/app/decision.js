@@ -12,7 +12,7 @@ import { plural, shortDigest, visible } from "./format.js";
 import { Icon } from "./icons.js";
 import { PlanEditor } from "./plan-edit.js";
 import { blast, hindrance, isSimple, targets } from "./plan-rules.js";
-import { mayApprove, planCall, say } from "./store.js";
+import { intents, mayApprove, planCall, say } from "./store.js";
 
 /** @param {{plan: any}} props */
 export function Decision({ plan }) {
@@ -49,7 +49,7 @@ export function Decision({ plan }) {
 function Choice({ plan, user, obstacle, act, setMode }) {
   const [read, setRead] = useState(false);
   const [busy, setBusy] = useState(false);
-  const simple = isSimple(plan, user);
+  const simple = isSimple(plan, user, intents.value);
   const ready = !obstacle && (simple || read) && !busy;
   const approve = async () => {
     if (!ready) return;

@@ -115,7 +115,7 @@ function Ending({ turn }) {
       <span><b>${visible(error.message)}</b>${" "}${ADVICE[/** @type {keyof typeof ADVICE} */ (error.code)] ?? ""}</span>
     </div>`
   }
-    ${status === "cancelled" && html`<p class="note"><${Icon} name="stop" />Stopped.</p>`}
+    ${status === "cancelled" && html`<p class="note"><${Icon} name="stop" />${turn.stopWanted ? "Stopped." : "It was stopped before its end."}</p>`}
     ${status === "done" && empty && html`<p class="note">No answer was recorded.</p>`}
     ${turn.cut.value && html`<p class="note"><${Icon} name="warning" />This answer is incomplete: the stream broke off.</p>`}
     <${Foot} turn=${turn} />`;

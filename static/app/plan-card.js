@@ -9,8 +9,8 @@ import { Decision } from "./decision.js";
 import { left, plural, provider, shortDigest, visible } from "./format.js";
 import { Icon } from "./icons.js";
 import { planSignal } from "./plans.js";
-import { DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen } from "./plan-rules.js";
-import { complain, planCall, rpc } from "./store.js";
+import { DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen, isReversible } from "./plan-rules.js";
+import { complain, intents, planCall, rpc } from "./store.js";
 import { Fields, Value } from "./value.js";
 
 const STATES = {
@@ -143,6 +143,12 @@ function Step({ plan, step, error }) {
   </li>`;
 }
 
+/** @param {any} step */
+function wayBack(step) {
+  if (step.undo) return html`can be taken back with <code>${visible(step.undo.intent)}</code>`;
+  return isReversible(step, intents.value) ? "can be taken back" : "cannot be taken back automatically";
+}
+
 /** @param {{step: any}} props */
 function Verdict({ step }) {
   const { verdict } = step;
@@ -151,8 +157,7 @@ function Verdict({ step }) {
     <b>${DECISIONS[verdict.decision]}</b>${verdict.reason && html`<span>${visible(verdict.reason)}</span>`}
     ${verdict.would_allow && html`<span>Would be allowed: ${visible(verdict.would_allow)}</span>`}
     ${verdict.rules?.length > 0 && html`<span>rules <code>${visible(verdict.rules.join(", "))}</code></span>`}
-    ${step.undo && html`<span>can be taken back with <code>${visible(step.undo.intent)}</code></span>`}
-    ${!step.undo && step.effect !== "read" && html`<span>cannot be taken back automatically</span>`}
+    ${step.effect !== "read" && html`<span>${wayBack(step)}</span>`}
   </p>`;
 }
 
@@ -198,25 +203,16 @@ function Resolve({ plan, step }) {
   </div>`;
 }
 
-/** A plan that is decided: stop it while it runs, take it back afterwards. @param {{plan: any}} props */
+/** A plan that is decided: who approved it, and stop while it runs. @param {{plan: any}} props */
 function Aftermath({ plan }) {
-  const call = (/** @type {string} */ intent) => () => planCall(intent, { run_id: plan.run_id }).catch(complain);
-  const reversible = plan.status === "done" && changing(plan).every((/** @type {any} */ step) => step.undo);
+  const stop = () => rpc("run_cancel", { run_id: plan.run_id }).catch(complain);
   const votes = (plan.approval?.given ?? []).map(
     (/** @type {any} */ vote) => `Approved by ${vote.by}${vote.comment ? `: ${vote.comment}` : ""}`,
   );
-  if (!votes.length && !reversible && plan.status !== "running") return null;
+  const running = plan.status === "running" && plan.run_id;
+  if (!votes.length && !running) return null;
   return html`<footer class="actions">
     <span class="small muted grow">${visible(votes.join(" · "))}</span>
-    ${
-      plan.status === "running" &&
-      plan.run_id &&
-      html`<button type="button" onClick=${call("run_cancel")}><${Icon} name="stop" />Stop</button>`
-    }
-    ${
-      reversible &&
-      plan.run_id &&
-      html`<button type="button" onClick=${call("run_undo")}><${Icon} name="undo" />Take back</button>`
-    }
+    ${running && html`<button type="button" onClick=${stop}><${Icon} name="stop" />Stop</button>`}
   </footer>`;
 }

@@ -36,15 +36,19 @@ export function blast(plan) {
   return changing(plan).reduce((sum, step) => sum + (step.preview?.blast ?? 1), 0);
 }
 
-/** Own words, reversible, one target, nothing untrusted: one click is enough. @param {any} plan @param {string} user */
-export function isSimple(plan, user) {
+/** Whether there is a way back: known already, or the intent makes one when it runs. @param {any} step @param {any[]} intents */
+export const isReversible = (step, intents) =>
+  !!step.undo || !!intents.find((one) => one.name === step.intent)?.reversible;
+
+/** Own words, reversible, one target, nothing untrusted: one click is enough. @param {any} plan @param {string} user @param {any[]} intents */
+export function isSimple(plan, user, intents) {
   if (plan.effect === "read") return true;
   const steps = changing(plan);
   return (
     plan.effect === "write" &&
     plan.requester?.name === user &&
     !plan.origin?.tainted &&
-    steps.every((step) => step.undo) &&
+    steps.every((step) => isReversible(step, intents)) &&
     blast(plan) <= 1
   );
 }

@@ -104,18 +104,18 @@ export function rpc(intent, params) {
 
 /** Connect as whoever is logged in. */
 export function start() {
-  newConversation();
-  openNamed();
+  if (!openNamed()) newConversation();
   addEventListener("hashchange", openNamed);
   wire.subscribe("/stats");
   wire.subscribe("/notification");
   wire.start();
 }
 
-/** The conversation that the address bar names. */
+/** Open the conversation that the address bar names; false if it names none. */
 function openNamed() {
   const id = new URLSearchParams(location.hash.slice(1)).get("c");
-  if (id && id !== current.peek().id.value) openConversation(id);
+  if (id && id !== current.peek()?.id.value) openConversation(id);
+  return !!id;
 }
 
 /** Disconnect and forget everything. */

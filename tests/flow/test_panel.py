@@ -68,7 +68,7 @@ def test_the_first_screen_offers_requests_that_work(panel: Panel) -> None:
 
 def test_no_model_is_said_with_how_to_switch_one_on(panel: Panel) -> None:
     """Offline is a state with a way out."""
-    overview = panel.page.get_by_label("Overview")
+    overview = panel.page.get_by_role("complementary", name="Overview")
     expect(overview).to_contain_text("Switched off")
     overview.get_by_text("How to switch one on").click()
     expect(overview).to_contain_text("LLMCORE_LLM__PROVIDER")
@@ -88,7 +88,7 @@ def test_conversations_are_kept_renamed_exported_and_deleted(panel: Panel) -> No
     expect(shown).to_contain_text("how full are the disks?")
     page.reload()
     panel.ready()
-    expect(page.locator(".turn .said")).to_have_text("how full are the disks?")
+    expect(page.locator(".turn .said p")).to_have_text("how full are the disks?")
     expect(page.locator(".turn table, .turn .fields").first).to_be_visible()
     shown.get_by_role("button", name="Rename").click()
     page.get_by_label("New title").fill("Disks, weekly")
@@ -131,7 +131,7 @@ def test_keys_alone_are_enough(panel: Panel) -> None:
     page.keyboard.type("the processor?")
     page.keyboard.press("Enter")
     panel.ended(page.locator(".turn"))
-    expect(page.locator(".said")).to_have_text("how busy is\nthe processor?")
+    expect(page.locator(".said p")).to_have_text("how busy is\nthe processor?")
     page.keyboard.press("ArrowUp")
     expect(panel.prompt).to_have_value("how busy is\nthe processor?")
     page.keyboard.press("Escape")
@@ -155,7 +155,7 @@ def test_a_request_is_edited_and_sent_again(panel: Panel) -> None:
     second = panel.ended(panel.page.locator(".turn").nth(1))
     second.get_by_role("button", name="Retry").click()
     third = panel.ended(panel.page.locator(".turn").nth(2))
-    expect(third.locator(".said")).to_have_text("how much memory is free?")
+    expect(third.locator(".said p")).to_have_text("how much memory is free?")
 
 
 def test_what_cannot_be_done_is_said(panel: Panel) -> None:
@@ -173,7 +173,7 @@ def test_two_tabs_show_the_same(panel: Panel, open_panel: Open, server: Served) 
     expect(other.page.locator(".turn")).to_have_count(1)
     panel.ended(panel.ask("how much memory is free?"))
     expect(other.page.locator(".turn")).to_have_count(2)
-    expect(other.page.locator(".said").nth(1)).to_have_text("how much memory is free?")
+    expect(other.page.locator(".said p").nth(1)).to_have_text("how much memory is free?")
     other.ended(other.page.locator(".turn").nth(1))
 
 

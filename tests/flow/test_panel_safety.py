@@ -74,7 +74,7 @@ def harmless(panel: Panel) -> None:
 def test_hostile_text_of_the_person_and_the_model_is_text(panel: Panel) -> None:
     """Streamed, shown, and shown again from the history; a card drawn by the model is no card."""
     turn = panel.ended(panel.ask(f"corpus of philosophy {CORPUS}"))
-    expect(turn.locator(".said")).to_contain_text("<img src=x onerror=window.hit=1>")
+    expect(turn.locator(".said p")).to_contain_text("<img src=x onerror=window.hit=1>")
     expect(turn.locator(".markdown").first).to_contain_text("<svg onload=window.hit=1>")
     expect(turn.locator(".plan")).to_have_count(0)
     harmless(panel)
@@ -185,7 +185,7 @@ def test_alerts_and_suggestions_are_cards(panel: Panel) -> None:
     alert = {"title": PAYLOADS[1], "severity": "critical", "text": PAYLOADS[4]}
     panel.page.evaluate(card, ["llmcore.alert", "a1", alert])
     panel.page.evaluate(card, ["llmcore.suggestion", "s1", {"suggestion_id": "s1", "title": "Rotate logs"}])
-    overview = panel.page.get_by_label("Overview")
+    overview = panel.page.get_by_role("complementary", name="Overview")
     expect(overview.locator(".card.alert")).to_contain_text(PAYLOADS[1])
     expect(overview.locator(".card.suggestion").get_by_role("button", name="Make it a plan")).to_be_visible()
     assert panel.axe() == []

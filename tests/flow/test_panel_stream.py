@@ -71,7 +71,7 @@ def test_a_stream_is_stopped_from_the_first_moment(panel: Panel) -> None:
     panel.page.get_by_role("button", name="Stop", exact=True).click()
     panel.ended(turn, "cancelled")
     expect(turn).to_contain_text("Stopped")
-    expect(panel.page.get_by_role("button", name="Send")).to_be_visible()
+    expect(panel.page.get_by_role("button", name="Send", exact=True)).to_be_visible()
     expect(panel.page.get_by_role("status").filter(has_text="Stopped")).to_have_count(1)
 
 
@@ -85,30 +85,55 @@ def test_escape_stops_a_stream_in_the_middle(panel: Panel) -> None:
     expect(turn.locator(".markdown")).not_to_contain_text(f"word{WORDS - 1}")
 
 
-def test_a_cut_connection_loses_and_doubles_nothing(open_panel: Open, relay: Cut) -> None:
-    """Broken twice in the middle of a stream; every word is there once."""
+def watcher(open_panel: Open, server: Served, panel: Panel) -> Panel:
+    """A second tab on the same conversation: while it watches, the model goes on although the first one is cut off."""
+    other = open_panel(server.url).log_in().ready()
+    other.page.goto(f"{server.url}/#{panel.page.url.partition('#')[2]}")
+    return other
+
+
+def test_a_cut_connection_loses_and_doubles_nothing(open_panel: Open, server: Served, relay: Cut) -> None:
+    """Broken twice in the middle of a stream; every word is there once, in both tabs."""
     panel = open_panel(relay.url).log_in().ready()
     panel.tolerated += CUT_ERRORS
+    panel.ended(panel.ask("markdown about philosophy"))
+    other = watcher(open_panel, server, panel)
+    expect(other.page.locator(".turn")).to_have_count(1)
     turn = panel.ask("tell me a slow story about philosophy")
     for seen in ("word10 ", "word50 "):
         expect(turn.locator(".markdown")).to_contain_text(seen)
         relay.cut()
-    panel.ended(turn)
-    expect(turn.locator(".markdown")).to_have_text(LONG)
-    expect(panel.page.locator(".turn")).to_have_count(1)
+    for tab in (panel, other):
+        told = tab.ended(tab.page.locator(".turn").nth(1))
+        expect(told.locator(".markdown")).to_have_text(LONG)
+        expect(tab.page.locator(".turn")).to_have_count(2)
 
 
-def test_a_reload_in_the_middle_shows_the_whole(panel: Panel) -> None:
-    """The stream goes on where the page left it."""
+def test_a_reload_in_the_middle_shows_the_whole(panel: Panel, open_panel: Open, server: Served) -> None:
+    """The stream goes on where the page left it, while somebody watches."""
+    panel.ended(panel.ask("markdown about philosophy"))
+    other = watcher(open_panel, server, panel)
+    expect(other.page.locator(".turn")).to_have_count(1)
     turn = panel.ask("tell me a slow story about philosophy")
     expect(turn.locator(".markdown")).to_contain_text("word10 ")
     panel.page.reload()
     panel.ready()
-    turn = panel.page.locator(".turn")
-    expect(turn).to_have_count(1)
-    expect(turn.locator(".markdown")).to_contain_text(f"word{WORDS - 1}")
-    panel.ended(turn)
+    turn = panel.ended(panel.page.locator(".turn").nth(1))
     expect(turn.locator(".markdown")).to_have_text(LONG)
+    expect(panel.page.locator(".turn")).to_have_count(2)
+
+
+def test_a_stream_that_nobody_reads_is_shown_as_far_as_it_came(open_panel: Open, relay: Cut) -> None:
+    """The model was not asked any further; it is said, and the request can be sent again."""
+    panel = open_panel(relay.url).log_in().ready()
+    panel.tolerated += CUT_ERRORS
+    turn = panel.ask("tell me a slow story about philosophy")
+    expect(turn.locator(".markdown")).to_contain_text("word10 ")
+    relay.cut()
+    panel.ended(turn, "cancelled")
+    expect(turn).to_contain_text("It was stopped before its end.")
+    expect(turn.get_by_role("button", name="Retry")).to_be_visible()
+    expect(turn.locator(".markdown")).to_contain_text("word10 ")
 
 
 def test_while_the_server_is_away_it_is_said_and_waited_for(open_panel: Open, relay: Cut) -> None:

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import uuid4
 
+from redis import __version__ as redis_version
 from redis.asyncio import Redis
+from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 
 from llmcore.errors import Unavailable
@@ -33,7 +35,12 @@ class RedisBus:
     def __init__(self, url: str, clock: Clock, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen to the own heartbeat in `tasks`; does not wait for Redis. The URL may hold a password."""
         self._redis = Redis.from_url(
-            url, decode_responses=True, socket_timeout=LATE_S, socket_connect_timeout=PUBLISH_S, protocol=2
+            url,
+            decode_responses=True,
+            socket_timeout=LATE_S,
+            socket_connect_timeout=PUBLISH_S,
+            protocol=2,
+            driver_info=DriverInfo(lib_version=redis_version),  # else each connection reads it from disk in the loop
         )
         self._clock = clock
         self._beat = f"llmcore:heartbeat:{uuid4().hex}"

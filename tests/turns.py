@@ -16,7 +16,7 @@ from llmcore.planner import Draft, Planner, PlanRequest
 from llmcore.ports import Finished, ModelEvent, ModelRequest, Run, TextDelta, Usage
 from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, snapshots
 from llmcore.streams import Topics
-from tests.rooms import ANNA, Rooms, rooms
+from tests.rooms import ANNA, POLICY, Rooms, rooms
 
 
 class Said(Planner):
@@ -129,9 +129,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, start: bool = True) -> AsyncIterator[Stage]:
-    """Open it on the store in `folder`; with `start` segments run, those of an earlier life first."""
-    async with rooms(folder) as house, asyncio.TaskGroup() as tasks:
+async def stage(folder: Path, *, policy: str = POLICY) -> AsyncIterator[Stage]:
+    """Open it on the store in `folder`; segments of an earlier life run first."""
+    async with rooms(folder, policy) as house, asyncio.TaskGroup() as tasks:
         store, clock = house.store, house.clock
         topics = Topics(store, clock, lambda topic: snapshots(store, topic))
         queue = LocalQueue(store, tasks)
@@ -153,8 +153,7 @@ async def stage(folder: Path, *, start: bool = True) -> AsyncIterator[Stage]:
         )
         session = Session(segments, topics, queue, SessionOptions(wait_s=30))
         topics.connect(watcher)
-        if start:
-            await queue.start(session.work)
+        await queue.start(session.work)
         try:
             yield Stage(house, session, topics, queue, planner, voice, conversations, watcher)
         finally:

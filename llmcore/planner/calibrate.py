@@ -32,12 +32,13 @@ class Calibration:
 
 
 def features(ranking: Sequence[Match], place: int = 0) -> Features:
-    """What tells a sure match: lead over the next, words explained, likeness, sameness, what is left over, weakest value."""
+    """What tells a sure match: its lead, the share explained, likeness, sameness, what is left over, its weakest value."""
     match = ranking[place]
     rival = max((other.score for other in ranking if other is not match), default=match.score - 8.0)
     lead = math.tanh((match.score - rival) / 4.0)
     same = float(match.similar >= SAME)
-    return (1.0, lead, match.explained, match.similar, same, min(3.0, match.left_over), min(1.0, match.filled.weakest))
+    left_over, weakest = min(3.0, match.left_over), min(1.0, match.filled.weakest)
+    return (1.0, lead, match.explained, match.similar, same, left_over, weakest)
 
 
 def calibrate(index: Index) -> Calibration:

@@ -17,7 +17,19 @@ _ARTICLES = frozenset({"the", "a", "an", "my", "our", "this", "that", "some"})
 _TEXT_MARKS = frozenset({":", "saying", "says", "say", "that", "reading", "stating"})
 _POLITE_TAIL = frozenset({"please", "pls", "plz", "thanks", "now"})
 _SURE = 0.5
+_TAKEN_AS: Mapping[str, frozenset[str]] = {
+    "number": frozenset({"number", "word"}),
+    "path": frozenset({"path"}),
+    "file": frozenset({"file", "path", "word"}),
+    "quoted": frozenset({"quoted", "path", "word"}),
+    "url": frozenset({"url"}),
+    "option": frozenset({"option"}),
+    "word": frozenset({"word"}),
+    "punct": frozenset(),
+}
+"""Kinds of token that a slot must have been filled by in some example to take this one."""
 _OPTIONS = 4
+_LIKELY = 0.3
 _REQUIRED = 0.15
 
 _TOPICS = frozenset(concept for concepts in SYNONYMS.values() for concept in concepts)
@@ -101,7 +113,9 @@ def _fill_values(slots: Sequence[Slot], tokens: Sequence[Token], names: Names, f
         candidate
         for order, slot in enumerate(wanted)
         for index, token in enumerate(tokens)
-        if index not in filled.used and (candidate := _candidate(slot, order, index, token, tokens, names))
+        if not token.stop
+        and index not in filled.used
+        and (candidate := _candidate(slot, order, index, token, tokens, names))
     ]
     chosen = _assign(found)
     for index, one in sorted(chosen.items()):
@@ -164,8 +178,10 @@ def _candidate(
 ) -> _Candidate | None:
     listed = names.get(slot.vocabulary or "", {})
     name = listed.get(token.text.lower())
-    if name is not None and token.kind in ("word", "file", "quoted", "path") and not token.stop:
+    if name is not None and token.kind in ("word", "file", "quoted", "path"):
         return _Candidate(2.0, order, slot, index, "same", name)
+    if not slot.kinds.keys() & _TAKEN_AS[token.kind]:
+        return None
     context = _context(slot, tokens, index)
     base = _fit(slot, token, context, _anchored(slot, tokens, index))
     if base is None or base + context < _SURE:
@@ -210,7 +226,8 @@ def _fit_number(slot: Slot, token: Token) -> float | None:
 def _fit_word(slot: Slot, token: Token, context: float, anchored: bool) -> float | None:
     lower = token.text.lower()
     if token.stop or lower in NEVER_NAMES:
-        return 0.4 if slot.seen[lower] and context > 0.3 and lower not in QUANTIFIERS else None
+        seen = slot.seen[lower] > 0 and context > _LIKELY
+        return 0.4 if seen and not token.stop and lower not in QUANTIFIERS else None
     if token.namelike:
         return 1.0
     if not token.known:
@@ -218,7 +235,7 @@ def _fit_word(slot: Slot, token: Token, context: float, anchored: bool) -> float
     if token.fuzzy:
         return 0.4
     if token.concepts and (token.concepts[0] in _TOPICS or " " in lower):
-        return 0.3 if slot.seen[lower.removesuffix("s")] and context > 0.3 else None
+        return 0.3 if slot.seen[lower.removesuffix("s")] and context > _LIKELY else None
     if slot.seen[lower]:
         return 0.7
     return 0.2 if context > 0 and anchored else None

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from llmcore.planner.lexicon import COMMON, SYNONYMS
+
 _WHO = "(?:i|we|one|you|someone|somebody|anyone|people|they|he|she)"
 _TIMES = (
     "(?:second|minute|hour|day|night|morning|evening|week|weekend|month|year"
@@ -31,6 +33,7 @@ _BLANK = re.compile(
             r"(?<!\w)'[^'\n]+'(?!\w)",
             r"\S*[\w~]?/\S+|\w[\w-]*\.\w[\w.-]*",
             r"\b(?:even (?:if|when|though)|whether or not|no matter (?:if|whether|what|how))\b[^,;.!?]*",
+            r"\bi (?:don't|do not) need .{1,60}? any ?more\b",
             r"\b(?:not|non)[- ]?empty\b|\bno longer\b|\bno (?:problem|worries|rush|hurry)\b",
             r"\bif (?:you (?:can|could|would|please|don't mind)|possible)\b",
             r"\bwhen you (?:can|get a (?:chance|moment|minute))\b",
@@ -68,10 +71,10 @@ _OPENINGS = (
             r"(?:can|could|may) (?:i|we)(?! (?:please )?(?:see|get|have|look|view|read|check|know)\b)",
             r"(?:should|shall|would|might|must|will|can|could|may)(?:n't)?(?! (?:i|we|you)\b)",
             "(?:should|shall|would|might|must)(?:n't)? (?:i|we|you)",
-            "are you able",
+            "are you able|(?:have|has|had|did) (?:you|i|we)",
             "explain|describe|clarify|teach|remind|document|i(?:'m| am)? wonder|wondering|talk me|walk me",
             "help me (?:to )?(?:understand|decide)",
-            "(?:tell|show) (?:me|us) (?:how|why|when|about)",
+            "(?:tell|show) (?:me|us) (?:how (?:to|do|does|did|can|could|should|would|i|we)|why|when|about)",
         ),
     ),
     (
@@ -159,9 +162,12 @@ _ANYWHERE = (
         ),
     ),
     (
+        "passive",
+        _words(r"(?:was|were|been|being|got) (?:\w+ly )?(?!needed|required|supposed)\w{2,}(?:ed|wn)"),
+    ),
+    (
         "narrative",
         _words(
-            r"(?:was|were|been|being|got) (?:\w+ly )?(?!needed|required|supposed)\w{2,}(?:ed|wn)",
             "yesterday|last (?:night|week|month|year|monday)|earlier today",
             "(?:minutes?|hours?|days?|weeks?|months?) ago",
         ),
@@ -207,8 +213,15 @@ def signs(text: str) -> list[Sign]:
     for kind, pattern in _ANYWHERE:
         for match in pattern.finditer(lower):
             clause = next((one for one in clauses if one[0] <= match.start() < one[1]), (0, len(lower)))
-            found.append(Sign(kind, match.start(), match.end(), clause))
+            found.append(Sign(_told(kind, clause, found), match.start(), match.end(), clause))
     return found
+
+
+def _told(kind: str, clause: tuple[int, int], found: Iterable[Sign]) -> str:
+    """`how much is being used` asks, `redis was stopped` tells."""
+    if kind != "passive":
+        return kind
+    return "participle" if any(sign.kind == "ask" and sign.clause == clause for sign in found) else "narrative"
 
 
 def blocking(
@@ -251,8 +264,14 @@ def _opening(lower: str, clause: tuple[int, int]) -> Sign | None:
         return None
     for kind, pattern in _OPENINGS:
         match = pattern.match(lower, start, clause[1])
-        if match:
+        if match and (kind != "participle" or _inflected(match[0])):
             return Sign(kind, start, match.end(), clause)
     if lower[start : clause[1]].rstrip().endswith("?"):
         return Sign("ask", start, clause[1], clause)
     return None
+
+
+def _inflected(words: str) -> bool:
+    """True if the last word is a known verb's past (`restarted`, not `memcached`)."""
+    stem = words.split()[-1].removesuffix("ed")
+    return any(base in SYNONYMS or base in COMMON for base in (stem, stem + "e", stem[:-1]))

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from llmcore.intent import Example, Intent
 from llmcore.plan import Effect
 from llmcore.planner.fill import Filled, Names, fill
-from llmcore.planner.lexicon import KIND_WORDS, QUANTIFIERS, RELATED, STOP_WORDS, WEAK
+from llmcore.planner.lexicon import COURTESY, KIND_WORDS, QUANTIFIERS, RELATED, STOP_WORDS, WEAK
 from llmcore.planner.slots import Slot, learn, slots_of
 from llmcore.planner.words import ADVERB, Lexer, Token
 
-_NEAR = 10
+_NEAR = 6
 """How many intents are looked at closely."""
 _STRONG = 0.6
 SAME = 0.97
 """Likeness from which on a request says the same as an example, with other values."""
+_OWN = 0.8
+"""Weight from which on a word belongs to one intent nearly alone, so that even a noun names the action."""
 _TYPED = 0.3
 """Weight of a path, number, … beside the words."""
 _LIKENESS = 4.0
@@ -30,6 +32,7 @@ _SMOOTH = 1.0
 _FULL = 3
 """Examples with a word from which on more do not count."""
 
+_WITHIN = frozenset({"in", "inside", "under", "below", "within"})
 _DEGREES = frozenset({ADVERB, "enough", "exact", "recent", "current", "present"})
 """What qualifies an action, but hardly a wish to know."""
 
@@ -105,20 +108,23 @@ class Index:
         for name, entry in self.entries.items():
             for concept in {*entry.counts, *entry.hints}:
                 self._postings.setdefault(concept, {})[name] = entry.strength(concept)
+        self._weights = {
+            concept: 1.0 / (1.0 + math.log2(max(1.0, sum(found.values())))) for concept, found in self._postings.items()
+        }
         self._acting: dict[str, float] = {}
         for entry in self.entries.values():
             for concept in entry.counts if entry.intent.effect is not Effect.READ else ():
                 self._acting[concept] = max(self._acting.get(concept, 0.0), entry.chance(concept))
         self._background = self._spread_of_terms()
         for entry in self.entries.values():
+            entry.verbs = {verb for verb in entry.verbs if verb not in KIND_WORDS or self.weight(verb) > _OWN}
             terms = {*entry.counts, *entry.hints}
             entry.absent = sum(math.log(1.0 - self._chance(entry, term, None)) for term in terms)
             entry.shots = [self._shot(shot.example, shot.bag) for shot in entry.shots]
 
     def weight(self, concept: str) -> float:
         """How telling a concept is: 1 for one that a single intent uses, less for common ones."""
-        spread = sum(self._postings.get(concept, {}).values())
-        return 1.0 / (1.0 + math.log2(max(1.0, spread)))
+        return self._weights.get(concept, 1.0)
 
     def acting(self, concept: str) -> float:
         """In what share of some mutating intent's examples the concept stands, at most."""
@@ -193,14 +199,19 @@ class Index:
             total += math.log(chance / (1.0 - chance))
         return total
 
-    def speaks_of(self, token: Token, intent: str) -> bool:
-        """True if the word strongly belongs to the intent."""
+    def speaks_of(self, token: Token, intent: str, least: float = _STRONG) -> bool:
+        """True if the word belongs to the intent, strongly unless told otherwise."""
         entry = self.entries[intent]
-        return any(_explains(entry, concept, None) >= _STRONG for concept in token.concepts)
+        return any(_explains(entry, concept, None) >= least for concept in token.concepts)
+
+    def orders(self, tokens: Sequence[Token], intent: str) -> bool:
+        """True if some word is one that orders the intent, or the text does not begin with a verb at all."""
+        head = imperative(tokens)
+        return head is None or any(not self.entries[intent].verbs.isdisjoint(token.concepts) for token in tokens)
 
     def _entry(self, intent: Intent) -> Entry:
         entry = Entry(intent, slots_of(intent))
-        entry.verbs.update(set(self.lexer.concepts(_split(intent.name)[0])[:1]) - KIND_WORDS)
+        entry.verbs.update(self.lexer.concepts(_split(intent.name)[0])[:1])
         for word in _split(intent.name):
             entry.hints.update(dict.fromkeys(self.lexer.concepts(word)[:1], 0.9))
         for strength, words in ((0.3, _split(intent.description)), (0.25, _schema_words(entry.slots))):
@@ -215,8 +226,8 @@ class Index:
             bag = _plain_bag(tokens, labels)
             entry.counts.update(bag.keys())
             head = next((index for index, token in enumerate(tokens) if not token.stop), None)
-            if head is not None and head not in labels:
-                entry.verbs.update(set(tokens[head].concepts) - KIND_WORDS)
+            if head is not None and (head not in labels or tokens[head].kind == "word"):
+                entry.verbs.update(tokens[head].concepts)
             entry.shots.append(Shot(example, bag, 1.0, frozenset(bag)))
         return entry
 
@@ -255,9 +266,10 @@ class Index:
             left_over += cost * max(0.0, 1.0 - share / _STRONG)
             if share < 0.3 and cost >= 0.5:
                 unexplained.append(token.text)
-            if share >= _STRONG and number not in filled.used:
+            named = not entry.verbs.isdisjoint(token.concepts)
+            ordered = ordered or named
+            if share >= _STRONG and (named or number not in filled.used):
                 evidence.append(token.start)
-                ordered = ordered or not entry.verbs.isdisjoint(token.concepts)
         bag = self._bag(tokens, filled.owner)
         norm = _norm(bag)
         similar = max((_cosine(bag, norm, shot) for shot in entry.shots if shot is not without), default=0.0)
@@ -283,6 +295,12 @@ class Index:
         return (weight, 0.3 if token.concepts[0] in WEAK else 1.0, share)
 
 
+def imperative(tokens: Sequence[Token]) -> Token | None:
+    """The word that a request begins with behind courtesies, if it may be a verb."""
+    head = next((token for token in tokens if token.text.lower() not in COURTESY and token.kind != "punct"), None)
+    return None if head is None or head.stop or head.typed else head
+
+
 def _explains(entry: Entry, concept: str, without: Shot | None) -> float:
     best = entry.strength(concept, without)
     for near, share in RELATED.get(concept, {}).items():
@@ -294,6 +312,8 @@ def _explains(entry: Entry, concept: str, without: Shot | None) -> float:
 def _plain_bag(tokens: Sequence[Token], labels: Mapping[int, str]) -> Bag:
     bag: Bag = {}
     for number, token in enumerate(tokens):
+        if token.kind == "path" and number and tokens[number - 1].text.lower() in _WITHIN:
+            bag["<within>"] = 1.0
         if number in labels:
             bag[labels[number]] = 1.0
             if token.kind in ("path", "quoted") and "." in token.text.rpartition("/")[2]:

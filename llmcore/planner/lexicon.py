@@ -185,6 +185,12 @@ WEAK = _set(
 )
 """Concepts whose presence proves little and whose lack of explanation costs little."""
 
+COURTESY = _set(
+    "please pls plz kindly can could would will you hey hi hello ok okay now just mind go ahead and let us lets also"
+    " then first so well quickly simply"
+)
+"""What may stand before the verb of an order."""
+
 QUANTIFIERS = _set("all every everything each any both whole entire none nothing anything everyone")
 
 NEVER_NAMES = QUANTIFIERS | _set(
@@ -197,6 +203,8 @@ NEVER_NAMES = QUANTIFIERS | _set(
 
 KIND_WORDS = _set("service log script process file folder job queue partition user name host telegram webhook")
 """Concepts that say what kind of thing the word beside them names."""
+GENERIC = _set("host service process file folder script log job user message")
+"""Concepts of things that are named by another word."""
 
 _COMMON = """
 ability able accept access account achieve action active actually add address admin administrator adopt advance advice

@@ -12,11 +12,12 @@ from llmcore.intent import Intent
 from llmcore.plan import Effect
 from llmcore.planner import prompt, wording
 from llmcore.planner.guard import blocking
-from llmcore.planner.local import names_of
+from llmcore.planner.local import NAME, names_of
 from llmcore.planner.reading import Reader, Reading
 from llmcore.planner.reply import Reply, UnusableReply, parse
 from llmcore.planner.values import Draft, DraftStep, PlannerOptions, PlanRequest
-from llmcore.ports import Finished, Message, Model, ModelRequest, TextDelta, Usage
+from llmcore.planner.words import Token
+from llmcore.ports import Finished, Model, ModelRequest, TextDelta, Usage
 
 _ROUNDS = 2
 _LONGEST = 20_000
@@ -55,7 +56,7 @@ class ModelPlanner:
         chained = any(token.text.lower() in _JOINTS for token in self._reader.index.lexer.read(text))
         schema = prompt.schema(visible, chained=chained)
         said = "\n".join([*(message.content for message in history), text])
-        usage, provider = Usage(), self._model.name
+        usage, provider = Usage(), ""
         for _ in range(_ROUNDS):
             request_ = ModelRequest(messages=asked, schema=schema, temperature=0.0, max_tokens=self._options.max_tokens)
             spoken = await self._ask(request_)
@@ -65,7 +66,7 @@ class ModelPlanner:
             except UnusableReply as error:
                 asked = [*asked, *prompt.repair(spoken.text, error.problems)]
                 continue
-            draft = self._draft(reply, request, text, history)
+            draft = self._draft(reply, request, text)
             return replace(draft, answered_by=provider, usage=usage, tainted=bool(history) and request.untrusted)
         return Draft(
             kind="clarify",
@@ -87,9 +88,10 @@ class ModelPlanner:
             raise ProviderError("The model's answer broke off.")
         text = "".join(parts)
         cut = finished.reason in ("length", "max_tokens") or len(text) > _LONGEST
-        return _Spoken("" if cut else text, finished.provider or self._model.name, finished.usage)
+        name = finished.provider or self._model.name
+        return _Spoken("" if cut else text, "local_model" if name == NAME else name, finished.usage)
 
-    def _draft(self, reply: Reply, request: PlanRequest, text: str, history: Sequence[Message]) -> Draft:
+    def _draft(self, reply: Reply, request: PlanRequest, text: str) -> Draft:
         reading = self._reader.read(text, names_of(request.vocabulary), frozenset(one.name for one in request.visible))
         if reply.kind == "none":
             near = [match.entry.intent for match in reading.ranking[:3] if match.evidence]
@@ -101,35 +103,41 @@ class ModelPlanner:
             )
         if reply.kind == "answer":
             return Draft(kind="answer", confidence=0.5)
-        refused = self._refused(reply.steps, text)
+        refused = self._refused(reply, text, reading)
         if refused is not None:
             return refused
-        confidence = self._confidence(reply.steps, reading, text)
+        confidence = self._confidence(reply.steps, reading)
         if reply.kind == "clarify":
             intent = self._catalog.get(reply.steps[reply.incomplete].intent)
             asks = wording.question(intent, reply.missing, request.vocabulary)
             return Draft(kind="clarify", steps=reply.steps, text=asks, confidence=confidence, missing=reply.missing)
         return Draft(kind="plan", steps=reply.steps, confidence=confidence)
 
-    def _refused(self, steps: Sequence[DraftStep], text: str) -> Draft | None:
-        """What is said instead of a plan that acts on words which are no order."""
-        for step in steps:
+    def _refused(self, reply: Reply, text: str, reading: Reading) -> Draft | None:
+        """What is said instead of a plan that acts on words which are no order, or order something else."""
+        tokens = self._reader.index.lexer.read(text)
+        for step in reply.steps:
             intent = self._catalog.get(step.intent)
             if intent.effect is Effect.READ:
                 continue
-            sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, text))
+            sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, tokens))
             if sign in ("ask", "question", "supposition"):
                 return Draft(kind="answer", confidence=0.5)
-            if sign is not None:
+            if sign is not None or not self._reader.index.orders(tokens, step.intent):
                 return Draft(kind="none", text=wording.cannot([intent], sign), confidence=0.5, nearest=(intent.name,))
+        if reply.kind == "clarify" and not self._may_ask(reply, tokens, text):
+            return Draft(kind="none", text=wording.cannot([], reading.sign), confidence=0.5)
         return None
 
-    def _evidence(self, intent: Intent, text: str) -> list[int] | None:
-        index = self._reader.index
-        found = [token.start for token in index.lexer.read(text) if index.speaks_of(token, intent.name)]
-        return found or None
+    def _may_ask(self, reply: Reply, tokens: Sequence[Token], text: str) -> bool:
+        """Only ask for values of what was surely asked for: different steps, or one that leaves no word over."""
+        intents = {step.intent for step in reply.steps}
+        return len(intents) > 1 or self._reader.explains(reply.steps[0].intent, tokens, text)
 
-    def _confidence(self, steps: Sequence[DraftStep], reading: Reading, text: str) -> float:
+    def _evidence(self, intent: Intent, tokens: Sequence[Token]) -> list[int] | None:
+        return [token.start for token in tokens if self._reader.index.speaks_of(token, intent.name)] or None
+
+    def _confidence(self, steps: Sequence[DraftStep], reading: Reading) -> float:
         """From agreement with the matcher and likeness to the examples; what a model says of itself proves little."""
         best = reading.ranking[0] if reading.ranking else None
         if best is None:

@@ -12,13 +12,13 @@ from llmcore.plan import Effect
 from llmcore.planner.calibrate import calibrate
 from llmcore.planner.fill import Names
 from llmcore.planner.guard import blocking
-from llmcore.planner.index import SAME, Index, Match
+from llmcore.planner.index import Index, Match
 from llmcore.planner.values import DraftStep, PlannerOptions
 from llmcore.planner.words import Token
 
 _LEFT_OVER = {True: 0.35, False: 0.6}
 """How much may stay unexplained: for what mutates, for reads; in words."""
-_ASKING = 0.3
+_ASKING = 0.25
 """The same where a question about a missing value is to be asked."""
 _ACTING = 0.4
 """Share of an action's examples that have the verb from which on it is one."""
@@ -81,6 +81,11 @@ class Reader:
         sure = clear and not best.filled.missing and best.left_over <= _LEFT_OVER[mutates] and self._valid(best)
         asks = clear and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
         return Reading(ranking, confidence, sure, asks, sign or text_sign)
+
+    def explains(self, intent: str, tokens: Sequence[Token], text: str) -> bool:
+        """True if the intent leaves no word of the text unexplained, and one orders it."""
+        match = next(iter(self.index.rank(tokens, text, {}, {intent})), None)
+        return match is not None and match.ordered and not match.unexplained and match.left_over <= _ASKING
 
     def _orders(self, tokens: Sequence[Token], text_sign: str | None, best: Match) -> bool:
         """True if the text begins with a verb of some action, so that it is no wish to know what `best` would tell."""

@@ -13,13 +13,15 @@ from typing import Any
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
 from llmcore.plan import MAX_STEPS, is_reference
-from llmcore.planner.lexicon import NUMBERS
+from llmcore.planner.lexicon import GENERIC, NEVER_NAMES, NUMBERS, STOP_WORDS, SYNONYMS
 from llmcore.planner.values import DraftStep
 
 _KINDS = ("plan", "answer", "none", "clarify")
 _DECODER = json.JSONDecoder()
 _WORDS = re.compile(r"\w+")
 _ENOUGH = 0.8
+_NO_NAMES = NEVER_NAMES | STOP_WORDS | {word for word, concepts in SYNONYMS.items() if GENERIC & set(concepts)}
+"""Words that are no value by themselves: `everything`, `the host`, `all services`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ def grounded(value: Any, prop: Mapping[str, Any], said: str) -> bool:
 
 def _spoken(value: str, said: str) -> bool:
     lower = said.lower()
+    if all(word in _NO_NAMES for word in value.lower().split()):
+        return False
     if value.lower() in lower:
         return True
     words = _WORDS.findall(value.lower())

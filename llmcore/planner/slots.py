@@ -28,6 +28,8 @@ class Slot:
     vocabulary: str | None = None
     shapes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(kind of token, derivation) -> how often."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Kind of token -> how often."""
     left: Counter[str] = field(default_factory=Counter)
     """What stands before the value: word, concept or `<slot>`."""
     right: Counter[str] = field(default_factory=Counter)
@@ -58,7 +60,7 @@ class Slot:
 
     def takes(self, kind: str) -> int:
         """How many examples filled it by a token of this kind."""
-        return sum(count for (shape, _), count in self.shapes.items() if shape == kind)
+        return self.kinds[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ def learn(slots: Sequence[Slot], example: Example, tokens: Sequence[Token], lexe
     labels = {index: f"<{'.'.join(one.slot.pointer)}>" for one in found for index in range(one.first, one.last)}
     for one in found:
         one.slot.shapes[one.kind, one.how] += 1
+        one.slot.kinds[one.kind] += 1
         _context(one.slot.left, tokens, range(one.first - 1, max(-1, one.first - 3), -1), labels)
         if one.kind == "text" or one.first - 1 in labels:
             _context(one.slot.lead, tokens, range(one.first - 1, max(-1, one.first - 2), -1), labels)

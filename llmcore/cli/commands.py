@@ -19,6 +19,9 @@ COMMANDS: Mapping[str, str] = {
     "/plans": "plans that wait",
     "/approve": "come back to a plan: /approve [PLAN]",
     "/reject": "reject a plan: /reject [PLAN] [REASON]",
+    "/suggestions": "what alerts suggest to do",
+    "/accept": "make a plan of a suggestion: /accept [ID]",
+    "/dismiss": "put a suggestion away: /dismiss ID [REASON]",
     "/cancel": "stop the last run, or the one named: /cancel [RUN]",
     "/new": "begin a new conversation",
     "/open": "list conversations, or go on with one: /open [ID]",
@@ -73,6 +76,28 @@ class Commands:
         await self._talk.client.call("plan_reject", {"plan_id": plan["plan_id"], "reason": reason})
         print(f"Rejected {plan['plan_id']}.")
 
+    async def suggestions(self, rest: str) -> None:
+        """What alerts suggest."""
+        rows = [[one["id"], one["created_at"], one["title"], _alert(one["alert"])] for one in await self._suggested()]
+        print(table(["suggestion", "since", "what", "because of"], rows) if rows else "Nothing is suggested.")
+
+    async def accept(self, rest: str) -> None:
+        """Make a plan of a suggestion and decide on it."""
+        waiting = [rest] if rest else [one["id"] for one in await self._suggested()]
+        if len(waiting) != 1:
+            raise Usage(f"{len(waiting)} suggestions wait; /suggestions lists them, then name one.")
+        plan = (await self._talk.client.call("suggestion_accept", {"suggestion_id": waiting[0]}))["plan"]
+        if plan["status"] == "proposed":
+            await self._talk.decide(plan)
+        else:
+            print(f"{plan['plan_id']} is {plan['status']}.")
+
+    async def dismiss(self, rest: str) -> None:
+        """Put a suggestion away."""
+        name, _, reason = rest.partition(" ")
+        await self._talk.client.call("suggestion_dismiss", {"suggestion_id": name, "reason": reason})
+        print("Dismissed.")
+
     async def cancel(self, rest: str) -> None:
         """Stop a run."""
         run_id = rest or self._talk.run_id
@@ -113,6 +138,10 @@ class Commands:
         found: Sequence[Mapping[str, Any]] = answer["plans"]
         return found
 
+    async def _suggested(self) -> Sequence[Mapping[str, Any]]:
+        answer = await self._talk.client.call("suggestion_list")
+        return [one for one in answer["suggestions"] if one["status"] == "open"]
+
     async def _plan(self, name: str) -> Mapping[str, Any]:
         """The plan of an id, or the only one that waits."""
         if name:
@@ -122,6 +151,11 @@ class Commands:
         if len(waiting) != 1:
             raise Usage(f"{len(waiting)} plans wait; /plans lists them, then name one.")
         return waiting[0]
+
+
+def _alert(alert: Mapping[str, Any]) -> str:
+    labels = alert.get("labels", {})
+    return " ".join(str(labels[name]) for name in ("alertname", "instance", "service") if name in labels)
 
 
 def _show_messages(messages: Sequence[Mapping[str, Any]]) -> None:

@@ -27,13 +27,11 @@ def status(args: Namespace) -> int:
 
 
 def _alerts(answer: Any) -> str:
-    columns = ["fingerprint", "status", "severity", "name", "summary"]
     rows = []
     for alert in answer["alerts"]:
-        labels, notes = alert.get("labels", {}), alert.get("annotations", {})
-        name, severity = labels.get("alertname"), labels.get("severity")
-        rows.append([alert.get("fingerprint"), alert.get("status"), severity, name, notes.get("summary")])
-    return table(columns, rows) if rows else "There are no alerts."
+        name, summary = alert["labels"].get("alertname"), alert["annotations"].get("summary")
+        rows.append([alert["last_at"], alert["state"], alert["severity"], alert["count"], name, summary])
+    return table(["last", "state", "severity", "count", "name", "summary"], rows) if rows else "There are no alerts."
 
 
 def _status(answer: Any) -> str:

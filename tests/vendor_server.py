@@ -21,6 +21,7 @@ import asyncio
 import json
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
@@ -82,6 +83,7 @@ class Answer:
     read_size: int = 0
     """Bytes written at a time; 0: event by event."""
     crlf: bool = False
+    gzip: bool = False
 
 
 Script = Callable[[Request], Answer]
@@ -354,8 +356,12 @@ class VendorServer:
             return self._json(writer, answer.status, error_body(answer, request), answer.headers)
         if not request.body.get("stream"):
             return self._json(writer, 200, whole_of(answer, request), answer.headers)
-        _head(writer, 200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked", **answer.headers})
-        async for data in _paced(answer, request):
+        packer = zlib.compressobj(wbits=31) if answer.gzip else None
+        packed = {"Content-Encoding": "gzip"} if packer else {}
+        stream = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+        _head(writer, 200, {**stream, **packed, **answer.headers})
+        async for plain in _paced(answer, request):
+            data = packer.compress(plain) + packer.flush(zlib.Z_SYNC_FLUSH) if packer else plain
             writer.write(b"%x\r\n%b\r\n" % (len(data), data))
             await writer.drain()
         if answer.linger:

@@ -101,7 +101,7 @@ class AnthropicProvider(HTTPProvider):
             base_url=self.base_url,
             max_retries=0,
             timeout=httpx2.Timeout(None, connect=self.options.connect_s),
-            http_client=anthropic.DefaultAsyncHttpxClient(trust_env=not self.loopback),
+            http_client=anthropic.DefaultAsyncHttpxClient(**self.http_options()),
         )
         return Sdk(
             client,

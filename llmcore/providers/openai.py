@@ -131,7 +131,7 @@ class OpenAIProvider(HTTPProvider):
             base_url=self.base_url,
             max_retries=0,
             timeout=httpx2.Timeout(None, connect=self.options.connect_s),
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not self.loopback),
+            http_client=openai.DefaultAsyncHttpxClient(**self.http_options()),
         )
         return Sdk(
             client,

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pydantic import SecretStr
 
 from llmcore.errors import LLMCoreError, ProviderError
 from llmcore.ports import Finished, ModelEvent, ModelRequest, TextDelta
+from llmcore.provider.network import direct_transport
 
 EVENT_LIMIT = 1 << 20
 """Bytes of one server-sent event; a vendor that sends more is broken."""
@@ -201,7 +203,12 @@ class StreamDecoder(ABC):
 
 
 class RawResponse(Protocol):
-    """A response whose body is read as bytes."""
+    """A response of an SDK whose body is read as bytes."""
+
+    @property
+    def http_response(self) -> Any:
+        """The response of the HTTP client."""
+        ...
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """What each network read brought."""
@@ -250,6 +257,12 @@ class HTTPProvider(LLMProvider):
         """True if `base_url` is on this machine, where no proxy may be asked."""
         return urlsplit(self.base_url).hostname in {"localhost", "127.0.0.1", "::1"}
 
+    def http_options(self) -> dict[str, Any]:
+        """Options for the HTTP client of an SDK: the direct way, unless a proxy has to be asked."""
+        if not self.loopback and getproxies():
+            return {}
+        return {"transport": direct_transport()}
+
     @abstractmethod
     def connect(self) -> Sdk:
         """Import the SDK and build its client; called once, in a thread."""
@@ -276,9 +289,9 @@ class HTTPProvider(LLMProvider):
     async def sdk(self) -> Sdk:
         """The SDK, imported at the first call."""
         async with self._lock:
-            if self._sdk is None:
-                self._sdk = await asyncio.to_thread(self.connect)
-        return self._sdk
+            if (sdk := self._sdk) is None:
+                self._sdk = sdk = await asyncio.to_thread(self.connect)
+            return sdk
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """As the port says; all text of one network read is one TextDelta."""
@@ -288,7 +301,7 @@ class HTTPProvider(LLMProvider):
         failure: ProviderError | None = None
         try:
             async with self.open(sdk, request) as response:
-                chunks = response.iter_bytes()
+                chunks = body_of(response)
                 async for data in chunks:
                     if text := decoder.feed(data):
                         partial = True
@@ -327,6 +340,15 @@ def vendor_words(body: object) -> tuple[str, str]:
     if not isinstance(inner, dict):
         return "", inner if isinstance(inner, str) else ""
     return str(inner.get("code") or inner.get("type") or ""), str(inner.get("message") or "")
+
+
+def body_of(response: RawResponse) -> AsyncIterator[bytes]:
+    """What each network read brings of a body, as short a way as there is."""
+    inner = response.http_response
+    if "content-encoding" in inner.headers:
+        return response.iter_bytes()
+    body: AsyncIterator[bytes] = aiter(inner.stream)
+    return body
 
 
 async def _drain(chunks: AsyncIterator[bytes], sdk: Sdk) -> None:

@@ -45,7 +45,7 @@ function Panel() {
           <button type="button" class="quiet icon-only narrow" aria-label="Conversations" aria-expanded=${drawer === "left"} onClick=${toggle("left")}><${Icon} name="menu" /></button>
           <h2 class="grow">${openPlan.value ? "Plan" : current.value.title.value || "New conversation"}</h2>
           <span class="connection ${connection.value}" role="status"><span class="lamp"></span><span class="words">${STATES[connection.value]}</span></span>
-          <button type="button" class="quiet" onClick=${() => setDialog("intents")}><${Icon} name="grid" /><span class="wide-only">What can be done</span></button>
+          <button type="button" class="quiet" aria-label="What can be done" onClick=${() => setDialog("intents")}><${Icon} name="grid" /><span class="wide-only">What can be done</span></button>
           <button type="button" class="quiet icon-only medium" aria-label=${news ? `Overview, ${news} new` : "Overview"} aria-expanded=${drawer === "right"} onClick=${toggle("right")}>
             <${Icon} name="side" />${news > 0 && html`<span class="count">${news}</span>`}
           </button>

@@ -11,7 +11,8 @@ import { Icon } from "./icons.js";
 import { planSignal } from "./plans.js";
 import { DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen, isReversible } from "./plan-rules.js";
 import { complain, intents, planCall, rpc } from "./store.js";
-import { Fields, Value } from "./value.js";
+import { Preview } from "./plan-preview.js";
+import { Fields } from "./value.js";
 
 const STATES = {
   pending: ["ring", "Pending"],
@@ -155,29 +156,10 @@ function Verdict({ step }) {
   if (!verdict || (verdict.decision === "allow" && step.effect === "read")) return null;
   return html`<p class="verdict ${verdict.decision}">
     <b>${DECISIONS[verdict.decision]}</b>${verdict.reason && html`<span>${visible(verdict.reason)}</span>`}
-    ${verdict.would_allow && html`<span>Would be allowed: ${visible(verdict.would_allow)}</span>`}
+    ${verdict.would_allow && html`<span>What would allow it: ${visible(verdict.would_allow)}</span>`}
     ${verdict.rules?.length > 0 && html`<span>rules <code>${visible(verdict.rules.join(", "))}</code></span>`}
     ${step.effect !== "read" && html`<span>${wayBack(step)}</span>`}
   </p>`;
-}
-
-/** @param {any} value */
-const isEmpty = (value) =>
-  value === null || value === undefined || (typeof value === "object" && !Object.keys(value).length);
-
-/** @param {{preview: any}} props */
-function Preview({ preview }) {
-  return html`<div class="preview">
-    <p class="small"><b>${plural(preview.blast, "target")}</b>${" "}
-      ${preview.targets.map((/** @type {string} */ target) => html`<code class="value">${visible(String(target))}</code>${" "}`)}</p>
-    ${
-      (!isEmpty(preview.before) || !isEmpty(preview.after)) &&
-      html`<div class="change">
-      <div><span class="label">Now</span>${isEmpty(preview.before) ? html`<span class="muted">nothing</span>` : html`<${Value} value=${preview.before} />`}</div>
-      <div><span class="label">Afterwards</span>${isEmpty(preview.after) ? html`<span class="muted">nothing</span>` : html`<${Value} value=${preview.after} />`}</div>
-    </div>`
-    }
-  </div>`;
 }
 
 /** What a running script says, as it says it. @param {{step: any}} props */

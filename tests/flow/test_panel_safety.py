@@ -1,6 +1,7 @@
 """What untrusted text may do in the panel: be read. And that everybody can read it: axe finds nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,15 +34,21 @@ PAYLOADS = [
 ]
 CORPUS = "\n\n".join(PAYLOADS)
 NAMES = ["<img src=x onerror=window.hit=1>.txt", '"><script>window.hit=1<script>.md', "[x](javascript:window.hit=1)"]
-SCRIPT: list[dict[str, Any]] = [
-    {"match": "", "schema": True, "reply": {"kind": "answer"}},
-    {"match": "corpus", "reply": CORPUS, "chunks": 200, "delay_s": 0.001},
-    {"match": "down", "error": 503},
-    {
-        "match": "",
-        "reply": "## Heading\n\ntext with `code` and a [link](https://example.org)\n\n```sh\nls -l # all\n```\n",
-    },
-]
+ANSWER = "## Heading\n\ntext with `code` and a [link](https://example.org)\n\n```sh\nls -l # all\n```\n"
+
+
+def script(roots: Path) -> list[dict[str, Any]]:
+    """What the model says: two plans of reads, hostile prose, an error, and else something harmless."""
+    listing = [{"intent": "list_content", "params": {"root": str(roots)}}]
+    reading = [{"intent": "read_log", "params": {"name": "app"}}]
+    return [
+        {"match": "list everything", "schema": True, "reply": {"kind": "plan", "steps": listing}},
+        {"match": "what does the log", "schema": True, "reply": {"kind": "plan", "steps": reading}},
+        {"match": "", "schema": True, "reply": {"kind": "answer"}},
+        {"match": "corpus", "reply": CORPUS, "chunks": 200, "delay_s": 0.001},
+        {"match": "down", "error": 503},
+        {"match": "", "reply": ANSWER},
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("safety")
     log = folder / "app.log"
     log.write_text("\n".join(line for payload in PAYLOADS for line in payload.splitlines()) + "\n")
-    with served(folder, SCRIPT, {"LLMCORE_SYSTEM__LOGS": f'{{"app": "{log}"}}'}) as running:
+    with served(folder, script(folder / "files"), {"LLMCORE_SYSTEM__LOGS": f'{{"app": "{log}"}}'}) as running:
         for name in NAMES:
             (running.roots / name.replace("/", "_")).write_text("x")
         yield running
@@ -86,10 +93,10 @@ def test_hostile_text_of_the_person_and_the_model_is_text(panel: Panel) -> None:
 
 def test_hostile_file_names_and_log_lines_are_text(panel: Panel, server: Served) -> None:
     """In tables, fields and texts."""
-    turn = panel.ended(panel.ask(f"list the content of {server.roots}"))
+    turn = panel.ended(panel.ask(f"list everything there is in {server.roots}"))
     expect(turn).to_contain_text(NAMES[0])
     harmless(panel)
-    turn = panel.ended(panel.ask("read the log app"))
+    turn = panel.ended(panel.ask("what does the log app say?"))
     expect(turn).to_contain_text("<svg onload=window.hit=1>")
     harmless(panel)
 

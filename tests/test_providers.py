@@ -382,7 +382,7 @@ def test_an_unknown_provider_is_named_with_the_known() -> None:
 )
 def test_an_address_never_goes_to_the_wrong_provider(options: dict[str, Any], urls: dict[str, str]) -> None:
     """A vendor's key must not be sent to a server of one's own by mistake."""
-    told = {"openai": ProviderSettings(api_key=SecretStr("k"), model="m"), **options.get("providers", {})}
+    told = {"chatgpt": ProviderSettings(api_key=SecretStr("k"), model="m"), **options.get("providers", {})}
     manager = LLMManager(LLMOptions(**{**options, "base_url": "http://a/v1", "providers": told}), World({"x": []}))
     assert {name: getattr(manager.slot(name).provider, "base_url", None) for name in manager.names} == urls
 

@@ -125,7 +125,8 @@ class LLMManager:
 
     def _told(self, names: Iterable[str]) -> dict[str, ProviderOptions]:
         common = self.options
-        own = {name: common.providers.get(name, ProviderSettings()) for name in names}
+        given = {self._factory.aliases.get(name, name): settings for name, settings in common.providers.items()}
+        own = {name: given.get(name, ProviderSettings()) for name in names}
         addressee = "local" if "local" in own and not own["local"].base_url else self.name
         return {
             name: ProviderOptions(

@@ -8,7 +8,8 @@ Must not know what lines mean.
 import asyncio
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,7 @@ class Logs:
         """Names of the logs as set."""
         return tuple(self._options.logs)
 
-    async def list(self) -> "list[dict[str, Any]]":
+    async def list(self) -> Sequence[dict[str, Any]]:
         """`[{name, path, exists, size_bytes, modified}]`."""
         return await asyncio.to_thread(lambda: [_facts(name, path) for name, path in self._options.logs.items()])
 
@@ -55,11 +56,11 @@ class Logs:
         """
         found = pick(name, self._options.logs, "log")
         shown, truncated = await asyncio.to_thread(self._tail, self._options.logs[found], lines, contains)
-        return {"name": found, "lines": shown, "truncated": truncated}
+        return {"name": found, "lines": [*shown], "truncated": truncated}
 
-    def _tail(self, path: str, lines: int, contains: str | None) -> "tuple[list[str], bool]":
+    def _tail(self, path: str, lines: int, contains: str | None) -> tuple[Sequence[str], bool]:
         wanted = contains.casefold() if contains else None
-        shown: list[str] = []
+        shown: deque[str] = deque()
         room = self._options.max_answer_bytes
         cut = False
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
@@ -72,11 +73,11 @@ class Logs:
                 if wanted is not None and wanted not in text.casefold():
                     continue
                 if len(shown) == lines or room <= 0:
-                    return shown[::-1], True
+                    return shown, True
                 cut = cut or len(text) > self._options.max_line_chars
-                shown.append(text[: self._options.max_line_chars])
+                shown.appendleft(text[: self._options.max_line_chars])
                 room -= len(raw[: self._options.max_line_chars])
-        return shown[::-1], cut or start > 0
+        return shown, cut or start > 0
 
 
 def _lines_from_end(fd: int, size: int, start: int) -> Iterator[bytes]:

@@ -1,0 +1,230 @@
+"""Services (targets) of this host: systemd units, or sets of commands from the settings.
+
+Behind the intents of the pack `services`, as the service `targets`. Every command is an argv list, run without a shell
+and with a time limit. Must not know plans or people.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from llmcore.adapters.host.names import pick
+from llmcore.adapters.host.processes import Setting, environment, run, run_into
+from llmcore.errors import Conflict, LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
+
+RUNNING, STOPPED, FAILED, UNKNOWN = "running", "stopped", "failed", "unknown"
+_UNIT_STATES = {"active": RUNNING, "reloading": RUNNING, "inactive": STOPPED, "failed": FAILED}
+_COMMAND_STATES = {0: RUNNING, 1: STOPPED, 3: STOPPED}
+"""What a status command's exit code means: 0 and 3 as init scripts say it, 1 as `pgrep` and `test` do."""
+_OUTPUT_CHARS = 4000
+_PARALLEL = 8
+
+Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """How one service is handled: a systemd unit, or commands (with both, the commands win)."""
+
+    unit: str | None = None
+    start: Argv | None = None
+    stop: Argv | None = None
+    status: Argv | None = None
+    restart: Argv | None = None
+    """Without it stop and start."""
+    scale: Argv | None = None
+    """Holds `{replicas}` as an argument or inside one."""
+    replicas: Argv | None = None
+    """Prints the present number of instances; makes scaling undoable."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Facts for policy and people, such as `production`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsOptions:
+    """Which services there are and how their commands are run."""
+
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    output: Path
+    """Folder for what start and stop commands write, one file a target."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the commands' otherwise empty environment."""
+    status_timeout_s: float = 5.0
+    action_timeout_s: float = 60.0
+    settle_s: float = 5.0
+    """How long a service may take to reach the state that was asked for."""
+    poll_s: float = 0.25
+
+
+class Targets:
+    """The service `targets`."""
+
+    def __init__(self, options: TargetsOptions) -> None:
+        """Touch nothing yet."""
+        self._options = options
+        self._locks = {name: asyncio.Lock() for name in options.targets}
+        self._slots = asyncio.Semaphore(_PARALLEL)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the services as set."""
+        return tuple(self._options.targets)
+
+    def attributes(self, module: str) -> Mapping[str, Any]:
+        """What the settings say of a service; empty for an unknown one."""
+        target = self._options.targets.get(module)
+        return target.attributes if target else {}
+
+    async def list(self) -> Sequence[dict[str, Any]]:
+        """`[{name, kind, state, scalable, attributes}]`."""
+        states = await asyncio.gather(*(self._state(name) for name in self.names))
+        return [
+            _summary(name, self._options.targets[name], state) for name, state in zip(self.names, states, strict=True)
+        ]
+
+    async def status(self, module: str) -> dict[str, Any]:
+        """`{module, state}`; NotFound for an unknown name."""
+        name = self._pick(module)
+        return {"module": name, "state": await self._state(name)}
+
+    async def facts(self, module: str, *, scale: bool = False) -> dict[str, Any]:
+        """Status and attributes; the present `replicas` too where `scale` is set and the settings know how to ask."""
+        facts = await self.status(module)
+        target = self._options.targets[facts["module"]]
+        if target.attributes:
+            facts["attributes"] = dict(target.attributes)
+        if scale:
+            facts["replicas"] = await self._replicas(target)
+        return facts
+
+    async def reaches(self, module: str, state: str) -> bool:
+        """Whether the service gets into a state within the settling time."""
+        name = self._pick(module)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._options.settle_s
+        while await self._state(name) != state:
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(self._options.poll_s)
+        return True
+
+    async def start(self, module: str) -> dict[str, Any]:
+        """Start and return `{module, state}`. LLMCoreError with `exit_code` and `output` if the command fails."""
+        return await self._act(module, "start")
+
+    async def stop(self, module: str) -> dict[str, Any]:
+        """Stop and return `{module, state}`."""
+        return await self._act(module, "stop")
+
+    async def restart(self, module: str) -> dict[str, Any]:
+        """Restart and return `{module, state}`."""
+        return await self._act(module, "restart")
+
+    async def scale(self, module: str, replicas: int) -> dict[str, Any]:
+        """Set the number of instances and return `{module, replicas}`; Conflict if the target cannot be scaled."""
+        name = self._pick(module)
+        argv = self._options.targets[name].scale
+        if argv is None:
+            raise Conflict(f"{name} cannot be scaled; its settings have no `scale` command.", module=name)
+        async with self._locks[name]:
+            await self._run_action(name, "scale", tuple(part.replace("{replicas}", str(replicas)) for part in argv))
+        return {"module": name, "replicas": replicas}
+
+    def _pick(self, module: str) -> str:
+        return pick(module, self._options.targets, "service")
+
+    async def _act(self, module: str, action: str) -> dict[str, Any]:
+        name = self._pick(module)
+        target = self._options.targets[name]
+        commands = [(action, _command(target, action))]
+        if action == "restart" and commands[0][1] is None:
+            commands = [(part, _command(target, part)) for part in ("stop", "start")]
+        async with self._locks[name]:
+            for part, argv in commands:
+                if argv is None:
+                    raise Conflict(f"{name} has no `{part}` command in the settings.", module=name)
+                await self._run_action(name, part, argv)
+        return {"module": name, "state": await self._state(name)}
+
+    async def _run_action(self, name: str, action: str, argv: Argv) -> None:
+        file = await asyncio.to_thread(self._open_output, name)
+        try:
+            code = await run_into(argv, self._setting(self._options.action_timeout_s), file)
+            output = await asyncio.to_thread(_last_output, file)
+        except TimedOut as error:
+            raise OutcomeUnknown(f"To {action} {name}: {error.message} Nobody can say what it did.") from error
+        finally:
+            file.close()
+        if code != 0:
+            sentence = f"{name} could not be {_PAST[action]}: {argv[0]} ended with exit code {code}."
+            raise LLMCoreError(sentence, module=name, exit_code=code, output=output)
+
+    def _open_output(self, name: str) -> BinaryIO:
+        self._options.output.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open(self._options.output / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.log", "w+b", buffering=0)
+
+    async def _state(self, name: str) -> str:
+        target = self._options.targets[name]
+        try:
+            if target.status is not None:
+                code, _ = await self._ask(target.status)
+                return _COMMAND_STATES.get(code, UNKNOWN)
+            if target.unit is not None:
+                _, text = await self._ask(("systemctl", "show", "--property=ActiveState", "--value", "--", target.unit))
+                return _UNIT_STATES.get(text.strip(), UNKNOWN)
+        except (TimedOut, Unavailable):
+            return UNKNOWN
+        return UNKNOWN
+
+    async def _replicas(self, target: Target) -> int | None:
+        if target.replicas is None:
+            return None
+        try:
+            code, text = await self._ask(target.replicas)
+            return int(text) if code == 0 else None
+        except (TimedOut, Unavailable, ValueError):
+            return None
+
+    async def _ask(self, argv: Argv) -> tuple[int, str]:
+        """Exit code and standard output of a command that only looks."""
+        kept = bytearray()
+
+        def keep(stream: str, chunk: bytes) -> None:
+            if stream == "stdout" and len(kept) < _OUTPUT_CHARS:
+                kept.extend(chunk)
+
+        async with self._slots:
+            code = await run(argv, self._setting(self._options.status_timeout_s), keep)
+        return code, kept.decode("utf-8", "replace")
+
+    def _setting(self, timeout_s: float) -> Setting:
+        return Setting(timeout_s=timeout_s, env=environment(self._options.env), grace_s=1.0)
+
+
+_PAST = {"start": "started", "stop": "stopped", "restart": "restarted", "scale": "scaled"}
+
+
+def _command(target: Target, action: str) -> Argv | None:
+    commands = {"start": target.start, "stop": target.stop, "restart": target.restart}
+    if any(commands.values()) or target.unit is None:
+        return commands[action]
+    return ("systemctl", "--no-ask-password", action, "--", target.unit)
+
+
+def _summary(name: str, target: Target, state: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "commands" if target.status else "systemd",
+        "state": state,
+        "scalable": target.scale is not None,
+        "attributes": dict(target.attributes),
+    }
+
+
+def _last_output(file: BinaryIO) -> str:
+    end = file.seek(0, 2)
+    file.seek(max(0, end - _OUTPUT_CHARS))
+    return file.read(_OUTPUT_CHARS).decode("utf-8", "replace")

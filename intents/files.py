@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from llmcore.errors import NotFound
 from llmcore.intent import Context, Effect, Preview, Undo, intent
 
 Path = Annotated[str, "path of the file, absolute or below an allowed folder", Field(min_length=1, max_length=4096)]
@@ -26,9 +27,10 @@ async def _preview_create_folder(path: str, *, ctx: Context) -> Preview:
 
 
 async def _undo_create_folder(path: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    if not isinstance(result, Mapping) or not result.get("created"):
+    made = _made(before, result)
+    if not made:
         return None
-    root, _, dirname = result["path"].rpartition("/")
+    root, _, dirname = made.rpartition("/")
     return Undo(intent="delete_folder", params={"root": root, "dirname": dirname})
 
 
@@ -42,7 +44,7 @@ async def _preview_copy(source: str, destination: str, *, ctx: Context) -> Previ
 
 
 async def _undo_copy(source: str, destination: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    path = _text(result, "destination")
+    path = _text(result, "destination") or _text(before, "destination")
     return Undo(intent="delete_file", params={"path": path}) if path else None
 
 
@@ -52,7 +54,8 @@ async def _preview_move(source: str, destination: str, *, ctx: Context) -> Previ
 
 
 async def _undo_move(source: str, destination: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    there, back = _text(result, "destination"), _text(result, "source")
+    facts = result or before
+    there, back = _text(facts, "destination"), _text(facts, "source")
     if not there or back.startswith("trash:"):
         return None
     return Undo(intent="move_file", params={"source": there, "destination": back})
@@ -64,9 +67,8 @@ async def _preview_write(path: str, content: str, *, ctx: Context) -> Preview:
 
 
 async def _undo_write(path: str, content: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    if isinstance(result, Mapping) and result.get("created"):
-        return Undo(intent="delete_file", params={"path": result["path"]})
-    return _from_trash(result)
+    made = _made(before, result)
+    return Undo(intent="delete_file", params={"path": made}) if made else _from_trash(result)
 
 
 async def _verify_write(path: str, content: str, *, ctx: Context) -> bool:
@@ -75,11 +77,11 @@ async def _verify_write(path: str, content: str, *, ctx: Context) -> bool:
 
 
 async def _preview_delete(path: str, *, ctx: Context) -> Preview:
-    facts = await ctx.services["files"].facts(path)
+    facts = await ctx.services["files"].facts(path, must_exist=True)
     return Preview(targets=(facts["path"],), before=facts, after={"exists": False})
 
 
-async def _undo_delete(path: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
+async def _undo_deletion(*, before: Any, result: Any, ctx: Context, **_: Any) -> Undo | None:
     return _from_trash(result)
 
 
@@ -89,18 +91,14 @@ async def _verify_delete(path: str, *, ctx: Context) -> bool:
 
 async def _preview_delete_folder(root: str, dirname: str, delete_non_empty: bool = False, *, ctx: Context) -> Preview:
     facts = await ctx.services["files"].folder_facts(root, dirname)
+    if not facts["exists"]:
+        raise NotFound(f"There is no {facts['path']}.")
     return Preview(
         targets=(facts["path"],),
         before=facts,
         after={"exists": False},
-        blast=1 + facts.get("files", 0) + facts.get("folders", 0),
+        blast=1 + facts["files"] + facts["folders"],
     )
-
-
-async def _undo_delete_folder(
-    root: str, dirname: str, delete_non_empty: bool = False, *, before: Any, result: Any, ctx: Context
-) -> Undo | None:
-    return _from_trash(result)
 
 
 async def _verify_delete_folder(root: str, dirname: str, delete_non_empty: bool = False, *, ctx: Context) -> bool:
@@ -110,6 +108,13 @@ async def _verify_delete_folder(root: str, dirname: str, delete_non_empty: bool 
 def _text(result: Any, key: str) -> str:
     value = result.get(key) if isinstance(result, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def _made(before: Any, result: Any) -> str:
+    """Path of what was made, or will be; empty if it is there already."""
+    if isinstance(result, Mapping):
+        return _text(result, "path") if result.get("created") else ""
+    return _text(before, "path") if isinstance(before, Mapping) and not before.get("exists") else ""
 
 
 def _from_trash(result: Any) -> Undo | None:
@@ -334,7 +339,7 @@ async def move_file(source: Source, destination: Destination, *, ctx: Context) -
     effect=Effect.DESTRUCTIVE,
     preview=_preview_delete,
     verify=_verify_delete,
-    undo=_undo_delete,
+    undo=_undo_deletion,
     examples=[
         ("delete /srv/www/old.html", {"path": "/srv/www/old.html"}),
         ("rm notes.txt", {"path": "notes.txt"}),
@@ -360,7 +365,7 @@ async def delete_file(path: Path, *, ctx: Context) -> dict[str, Any]:
     vocabulary={"root": "roots"},
     preview=_preview_delete_folder,
     verify=_verify_delete_folder,
-    undo=_undo_delete_folder,
+    undo=_undo_deletion,
     examples=[
         ("delete the folder old in /srv/www", {"root": "/srv/www", "dirname": "old"}),
         ("rmdir empty in /data", {"root": "/data", "dirname": "empty"}),

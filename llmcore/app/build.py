@@ -126,7 +126,7 @@ async def _base(settings: Settings, tasks: asyncio.TaskGroup) -> Base:
     model = LLMManager(options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
     accounts = Accounts(store, clock, options.accounts(settings))
-    services = host.services(options.host(settings), clock)
+    services = await asyncio.to_thread(host.services, options.host(settings), clock)
     return Base(
         settings=settings,
         tasks=tasks,

@@ -12,9 +12,10 @@ import yaml
 from pydantic import SecretStr
 
 from llmcore.accounts import AccountOptions
+from llmcore.adapters import host as machine
 from llmcore.providers import LLMOptions, ProviderSettings, Retry, Timeouts
 from llmcore.server import ServerOptions
-from llmcore.settings import Settings
+from llmcore.settings import Settings, Target
 
 
 def config_folder() -> Path:
@@ -110,3 +111,36 @@ def accounts(settings: Settings) -> AccountOptions:
     """How long tokens live."""
     times = settings.server
     return AccountOptions(access_s=int(times.access_ttl_s), refresh_s=int(times.refresh_ttl_s))
+
+
+def host(settings: Settings) -> machine.HostOptions:
+    """What of this machine the bundled intents may touch."""
+    told, folder = settings.system, settings.data_dir
+    return machine.HostOptions(
+        files=machine.FilesOptions(roots=tuple(map(str, told.roots)), trash=folder / "trash", private=(str(folder),)),
+        logs=machine.LogsOptions(logs={name: str(path) for name, path in told.logs.items()}),
+        targets=machine.TargetsOptions(
+            targets={name: _target(one) for name, one in told.targets.items()}, output=folder / "targets"
+        ),
+        scripts=machine.ScriptsOptions(folder=told.scripts),
+        notify=machine.NotifyOptions(
+            bots={
+                name: machine.Bot(token=bot.token, chat_ids=bot.chat_ids)
+                for name, bot in settings.notify.telegram_bots.items()
+                if bot.token is not None
+            },
+            allowed_hosts=settings.notify.allowed_hosts,
+        ),
+    )
+
+
+def _target(told: Target) -> machine.Target:
+    return machine.Target(
+        unit=told.unit,
+        start=told.start,
+        stop=told.stop,
+        restart=told.restart,
+        status=told.status,
+        scale=told.scale,
+        attributes=told.attributes,
+    )

@@ -67,7 +67,7 @@ async def _ask(client: Client, text: str, provider: str | None) -> Mapping[str, 
 async def _alone(settings: Settings, text: str) -> Mapping[str, Any]:
     """The same without a server: understood, checked and judged here, stored nowhere."""
     catalog = load_catalog(settings)
-    services = host.services(options.host(settings), SystemClock())
+    services = await asyncio.to_thread(host.services, options.host(settings), SystemClock())
     try:
         request = PlanRequest(
             text=text,

@@ -233,24 +233,18 @@ async def create_folder(
         ),
         ("cp config.yaml config.yaml.bak", {"source": "config.yaml", "destination": "config.yaml.bak"}),
         (
-            "make a copy of /data/orders.csv in /data/archive/orders.csv",
-            {"source": "/data/orders.csv", "destination": "/data/archive/orders.csv"},
+            "make a copy of /data/orders.csv in /data/old.csv",
+            {"source": "/data/orders.csv", "destination": "/data/old.csv"},
         ),
         ("duplicate notes.txt as notes-2.txt", {"source": "notes.txt", "destination": "notes-2.txt"}),
         ("please copy report.pdf into the folder outbox", {"source": "report.pdf", "destination": "outbox"}),
-        (
-            "back up /etc/app/app.conf to /etc/app/app.conf.old",
-            {"source": "/etc/app/app.conf", "destination": "/etc/app/app.conf.old"},
-        ),
+        ("back up /etc/app.conf to /etc/app.conf.old", {"source": "/etc/app.conf", "destination": "/etc/app.conf.old"}),
         (
             "can you copy the file logo.png to /srv/media/logo.png?",
             {"source": "logo.png", "destination": "/srv/media/logo.png"},
         ),
         ("copy from a/b.txt to c/d.txt", {"source": "a/b.txt", "destination": "c/d.txt"}),
-        (
-            "put a copy of users.json at /mnt/storage/users.json",
-            {"source": "users.json", "destination": "/mnt/storage/users.json"},
-        ),
+        ("put a copy of users.json at /mnt/users.json", {"source": "users.json", "destination": "/mnt/users.json"}),
         ("clone template.html to landing.html", {"source": "template.html", "destination": "landing.html"}),
         ("save crontab as crontab.bak, keep the original", {"source": "crontab", "destination": "crontab.bak"}),
     ],
@@ -302,10 +296,7 @@ async def write_file(
     preview=_preview_move,
     undo=_undo_move,
     examples=[
-        (
-            "move /data/orders.csv to /data/archive/orders.csv",
-            {"source": "/data/orders.csv", "destination": "/data/archive/orders.csv"},
-        ),
+        ("move /data/orders.csv to /data/old.csv", {"source": "/data/orders.csv", "destination": "/data/old.csv"}),
         ("mv draft.md final.md", {"source": "draft.md", "destination": "final.md"}),
         ("rename notes.txt to notes-old.txt", {"source": "notes.txt", "destination": "notes-old.txt"}),
         ("please move report.pdf into outbox", {"source": "report.pdf", "destination": "outbox"}),
@@ -319,14 +310,11 @@ async def write_file(
             "can you rename /srv/www/index.html as /srv/www/home.html?",
             {"source": "/srv/www/index.html", "destination": "/srv/www/home.html"},
         ),
-        (
-            "relocate users.json to /mnt/storage/users.json",
-            {"source": "users.json", "destination": "/mnt/storage/users.json"},
-        ),
+        ("relocate users.json to /mnt/users.json", {"source": "users.json", "destination": "/mnt/users.json"}),
         ("move the file from inbox/1.eml to done/1.eml", {"source": "inbox/1.eml", "destination": "done/1.eml"}),
         (
-            "mv '/srv/share/old name.txt' '/srv/share/new name.txt'",
-            {"source": "/srv/share/old name.txt", "destination": "/srv/share/new name.txt"},
+            "mv '/srv/old name.txt' '/srv/new name.txt'",
+            {"source": "/srv/old name.txt", "destination": "/srv/new name.txt"},
         ),
     ],
 )

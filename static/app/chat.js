@@ -1,6 +1,7 @@
 /** The middle of the page: the log of the shown conversation, an empty state that helps, the composer. */
 
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
+import { Card } from "./cards.js";
 import { Composer } from "./composer.js";
 import { Mark } from "./icons.js";
 import { Message } from "./message.js";
@@ -57,6 +58,7 @@ function Log() {
       }
       ${shown.loading.value && !turns.length && html`<p class="muted">Loading…</p>`}
       ${!turns.length && !shown.loading.value && !shown.id.value && html`<${Empty} />`}
+      ${shown.cards.value.map((card) => html`<${Card} key=${card.id} card=${card} />`)}
       ${turns.map((turn) => html`<${Message} key=${turn.key} turn=${turn} />`)}
     </div>
   </div>`;

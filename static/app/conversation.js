@@ -33,6 +33,8 @@ export class Conversation {
     this.title = signal("");
     /** @type {import("../vendor/preact.js").Signal<Turn[]>} */
     this.turns = signal([]);
+    /** Alerts and suggestions that came here. @type {import("../vendor/preact.js").Signal<any[]>} */
+    this.cards = signal([]);
     this.loading = signal(false);
     /** @type {import("../vendor/preact.js").Signal<string>} */
     this.failure = signal("");
@@ -85,7 +87,6 @@ export class Conversation {
   include(plan) {
     const turn = this.#turnOf(plan.run_id, plan.plan_id);
     turn.showPlan(plan.plan_id);
-    if (turn.status.value === "running" && plan.status !== "running") turn.status.value = "done";
   }
 
   /** @param {any[]} messages oldest first @param {boolean} repair */
@@ -242,6 +243,7 @@ export class Conversation {
     }
     if (!run && !planId && last) return last;
     const made = new Turn("", run ?? planId ?? null);
+    if (planId) made.status.value = "done"; // until its run says otherwise
     this.turns.value = [...turns, made];
     if (run && this.id.value && !planId) this.#learnPrompt();
     return made;
@@ -320,11 +322,23 @@ export class Conversation {
       return;
     }
     if (event.activityType !== "llmcore.plan") {
-      this.world.showCard(event.activityType, event.messageId, event.content);
+      const card = { id: event.messageId, kind: event.activityType, content: event.content };
+      this.cards.value = [...this.cards.value.filter((one) => one.id !== card.id), card].slice(-50);
+      this.world.showCard(card.kind, card.id, card.content);
       return;
     }
     const plan = event.content;
     this.world.showPlan(plan);
-    this.#turnOf(run ?? plan.run_id, plan.plan_id).showPlan(plan.plan_id);
+    const turn = this.#turnOf(run ?? plan.run_id, plan.plan_id);
+    turn.showPlan(plan.plan_id);
+    this.#joinTurns(turn, plan.plan_id);
+  }
+
+  /** A plan that was shown before it had a run: its run's turn takes the place. @param {Turn} turn @param {string} planId */
+  #joinTurns(turn, planId) {
+    const before = this.turns.value.find((one) => one !== turn && one.runId.value === planId);
+    if (!before) return;
+    const others = this.turns.value.filter((one) => one !== turn);
+    this.turns.value = others.map((one) => (one === before ? turn : one));
   }
 }

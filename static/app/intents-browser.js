@@ -22,6 +22,7 @@ function rank(intent, words) {
 
 /** Those that hold the words first. @param {any} intent @param {string[]} words @returns {string[]} */
 function examplesOf(intent, words) {
+  /** @type {string[]} */
   const texts = (intent.examples ?? []).map(textOf);
   return [...texts.filter((one) => hasAll(one, words)), ...texts.filter((one) => !hasAll(one, words))].slice(0, 4);
 }

@@ -31,11 +31,13 @@ export function Preview({ preview }) {
     <p class="small"><b>${plural(preview.blast, "target")}</b>${" "}
       ${preview.targets.map((target) => html`<code class="value">${visible(String(target))}</code>${" "}`)}</p>
     ${changed.length > 0 && html`<${Changes} keys=${changed} before=${before} after=${after} />`}
-    ${facts.length + proofs.length > 0 &&
-    html`<dl class="facts">
+    ${
+      facts.length + proofs.length > 0 &&
+      html`<dl class="facts">
       ${facts.map((key) => html`<${Fact} name=${proofs.includes(key) ? `${key} now` : key} of=${key} value=${before[key]} />`)}
       ${proofs.map((key) => html`<${Fact} name=${`${key} afterwards`} of=${key} value=${after[key]} />`)}
-    </dl>`}
+    </dl>`
+    }
   </div>`;
 }
 

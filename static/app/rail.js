@@ -1,25 +1,16 @@
 /** The right side: what waits for a decision, alerts and suggestions, the host, the model. Used by main.js. */
 
 import { html } from "../vendor/preact.js";
+import { Card } from "./cards.js";
 import { ago, visible } from "./format.js";
-import { Icon } from "./icons.js";
 import { EFFECTS } from "./plan-rules.js";
 import { modelIsOn } from "./status.js";
 import { Stats } from "./stats.js";
-import {
-  answerCard,
-  cards,
-  cardTitle,
-  complain,
-  mayApprove,
-  serverStatus,
-  showPlanAlone,
-  waitingPlans,
-} from "./store.js";
+import { cards, mayApprove, serverStatus, showPlanAlone, waitingPlans } from "./store.js";
 
 /** @param {{picked: () => void}} props */
 export function Rail({ picked }) {
-  return html`<${Waiting} picked=${picked} /><${Cards} />
+  return html`<${Waiting} picked=${picked} /><${News} />
     <section><h2>This host</h2><${Stats} /></section>
     <${Model} />`;
 }
@@ -42,38 +33,12 @@ function Waiting({ picked }) {
   </section>`;
 }
 
-function Cards() {
+function News() {
   if (!cards.value.length) return null;
   return html`<section>
     <h2>Alerts and suggestions</h2>
     ${cards.value.map((card) => html`<${Card} key=${card.id} card=${card} />`)}
   </section>`;
-}
-
-/** @param {{card: import("./store.js").Card}} props */
-function Card({ card }) {
-  const { content, kind } = card;
-  const alert = kind === "llmcore.alert";
-  const severity = content.severity ?? content.labels?.severity ?? "";
-  const text =
-    content.text ??
-    content.reason ??
-    content.description ??
-    content.annotations?.summary ??
-    content.annotations?.description ??
-    "";
-  return html`<article class="card ${alert ? "alert" : "suggestion"} ${severity === "critical" ? "critical" : ""}" data-card=${card.id}>
-    <p class="eyebrow"><${Icon} name=${alert ? "bell" : "bulb"} />${alert ? `Alert${severity ? `, ${visible(severity)}` : ""}` : "Suggestion"}</p>
-    <h3>${visible(String(cardTitle(content)))}</h3>
-    ${text && html`<p class="small">${visible(String(text))}</p>`}
-    ${
-      !alert &&
-      html`<div class="actions">
-      <button type="button" class="small" onClick=${() => answerCard(card, true).catch(complain)}>Make it a plan</button>
-      <button type="button" class="quiet small" onClick=${() => answerCard(card, false).catch(complain)}>Dismiss</button>
-    </div>`
-    }
-  </article>`;
 }
 
 function Model() {

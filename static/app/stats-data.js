@@ -8,23 +8,17 @@ const KEEP = 90;
 /** @type {import("../vendor/preact.js").Signal<Sample[]>} */
 export const samples = signal([]);
 
-/** The first number found under any of the paths. @param {any} data @param {string[]} paths */
-function find(data, paths) {
-  for (const path of paths) {
-    const value = path.split(".").reduce((at, key) => at?.[key], data);
-    if (typeof value === "number") return value;
-  }
-  return null;
-}
+/** @param {any} value */
+const figure = (value) => (typeof value === "number" ? value : null);
 
 /** @param {any} data of a /stats event @param {number} at epoch ms */
 export function pushStats(data, at) {
   const sample = {
     at,
-    cpu: find(data, ["cpu.percent", "cpu.usage_percent", "cpu_percent", "cpu.cpu_percent"]),
-    memory: find(data, ["memory.percent", "memory.used_percent", "memory_percent", "mem.percent"]),
-    used: find(data, ["memory.used_bytes", "memory.used"]),
-    total: find(data, ["memory.total_bytes", "memory.total"]),
+    cpu: figure(data?.cpu?.usage_percent),
+    memory: figure(data?.memory?.used_percent),
+    used: figure(data?.memory?.used_bytes),
+    total: figure(data?.memory?.total_bytes),
   };
   samples.value = [...samples.value, sample].slice(-KEEP);
 }

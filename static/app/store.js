@@ -279,34 +279,42 @@ export async function planCall(intent, params) {
 
 // --- cards, notices ---
 
-/** @param {string} kind @param {string} id @param {any} content */
-function showCard(kind, id, content) {
+/** Over: nobody has to look at it any more. @param {any} content */
+const isOver = (content) => content.state === "resolved" || !["open", undefined].includes(content.status);
+
+/** @param {string} kind @param {string} id @param {any} content @param {boolean} [quietly] */
+function showCard(kind, id, content, quietly = false) {
   const others = cards.value.filter((card) => card.id !== id);
-  const over = ["dismissed", "accepted", "expired", "done", "resolved"].includes(content.status ?? content.state);
-  cards.value = over ? others : [{ id, kind, content }, ...others].slice(0, 50);
-  if (!over && others.length === cards.value.length - 1)
+  const known = others.length < cards.value.length;
+  const fresh = isOver(content) ? others : [{ id, kind, content }, ...others];
+  cards.value = fresh.slice(0, 50);
+  if (!quietly && !known && !isOver(content)) {
     say(`${kind === "llmcore.alert" ? "Alert" : "Suggestion"}: ${cardTitle(content)}`);
+  }
 }
 
 /** @param {any} content */
 export function cardTitle(content) {
-  return content.title ?? content.labels?.alertname ?? content.name ?? content.summary ?? "without a name";
+  return content.title ?? content.labels?.alertname ?? "without a name";
 }
 
 async function loadCards() {
-  const data = await rpc("suggestion_list").catch(() => null);
-  for (const one of data?.suggestions ?? []) {
-    showCard("llmcore.suggestion", one.suggestion_id ?? one.id, one);
-  }
+  const [alerts, suggestions] = await Promise.all([
+    rpc("alert_list").catch(() => ({ alerts: [] })),
+    rpc("suggestion_list").catch(() => ({ suggestions: [] })),
+  ]);
+  const oldestFirst = (/** @type {any[]} */ list) => [...list].reverse();
+  for (const one of oldestFirst(alerts.alerts)) showCard("llmcore.alert", one.fingerprint, one, true);
+  for (const one of oldestFirst(suggestions.suggestions)) showCard("llmcore.suggestion", one.id, one, true);
 }
 
 /** @param {Card} card @param {boolean} accept */
 export async function answerCard(card, accept) {
-  const id = card.content.suggestion_id ?? card.content.id ?? card.id;
-  const data = await rpc(accept ? "suggestion_accept" : "suggestion_dismiss", { suggestion_id: id });
-  cards.value = cards.value.filter((one) => one !== card);
-  if (data?.plan) showPlanAlone(data.plan);
-  else if (data?.plan_id) showPlanAlone(await loadPlan(data.plan_id));
+  const data = await rpc(accept ? "suggestion_accept" : "suggestion_dismiss", { suggestion_id: card.id });
+  cards.value = cards.value.filter((one) => one.id !== card.id);
+  if (!data.plan) return;
+  await loadEntries();
+  showPlanAlone(data.plan);
 }
 
 export async function loadStatus() {

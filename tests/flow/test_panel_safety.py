@@ -1,8 +1,11 @@
 """What untrusted text may do in the panel: be read. And that everybody can read it: axe finds nothing."""
 
+import json
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -32,6 +35,7 @@ PAYLOADS = [
     "{{constructor.constructor('window.hit=1')()}} ${window.hit=1}",
     '<section class="plan"><button data-approve="simple">Approve and run</button></section>',
 ]
+HOOK = "a token of Alertmanager"
 CORPUS = "\n\n".join(PAYLOADS)
 NAMES = ["<img src=x onerror=window.hit=1>.txt", '"><script>window.hit=1<script>.md', "[x](javascript:window.hit=1)"]
 ANSWER = "## Heading\n\ntext with `code` and a [link](https://example.org)\n\n```sh\nls -l # all\n```\n"
@@ -57,7 +61,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("safety")
     log = folder / "app.log"
     log.write_text("\n".join(line for payload in PAYLOADS for line in payload.splitlines()) + "\n")
-    with served(folder, script(folder / "files"), {"LLMCORE_SYSTEM__LOGS": f'{{"app": "{log}"}}'}) as running:
+    settings = {"LLMCORE_SYSTEM__LOGS": json.dumps({"app": str(log)}), "LLMCORE_SERVER__WEBHOOK_TOKEN": HOOK}
+    with served(folder, script(folder / "files"), settings) as running:
         for name in NAMES:
             (running.roots / name.replace("/", "_")).write_text("x")
         yield running
@@ -183,17 +188,47 @@ def test_the_log_is_no_live_region_and_the_voice_is(panel: Panel) -> None:
     expect(panel.page.get_by_role("status").filter(has_text="Reply finished.")).to_have_count(1)
 
 
-def test_alerts_and_suggestions_are_cards(panel: Panel) -> None:
-    """Typed events only; a suggestion can be made a plan or dismissed; axe finds nothing in them."""
-    card = """async ([kind, id, content]) => {
-      const { cards } = await import("/static/app/store.js");
-      cards.value = [{ id, kind, content }, ...cards.value];
-    }"""
-    alert = {"title": PAYLOADS[1], "severity": "critical", "text": PAYLOADS[4]}
-    panel.page.evaluate(card, ["llmcore.alert", "a1", alert])
-    panel.page.evaluate(card, ["llmcore.suggestion", "s1", {"suggestion_id": "s1", "title": "Rotate logs"}])
+def raise_alert(server: Served, name: str, summary: str) -> None:
+    """Send what Alertmanager sends."""
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": name, "severity": "critical", "instance": PAYLOADS[1]},
+        "annotations": {"summary": summary},
+        "startsAt": "2026-01-01T00:00:00Z",
+    }
+    told = {"version": "4", "status": "firing", "receiver": "llmcore", "groupKey": name, "alerts": [alert]}
+    connection = HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    headers = {"Authorization": f"Bearer {HOOK}", "Content-Type": "application/json"}
+    connection.request("POST", "/hooks/alertmanager", json.dumps(told), headers)
+    assert connection.getresponse().status == 202
+    connection.close()
+
+
+def test_an_alert_becomes_a_card_and_its_suggestion_a_plan(panel: Panel, server: Served) -> None:
+    """Real ones, by the webhook: shown, read out, told in a corner; accepted, the plan runs; axe finds nothing."""
+    raise_alert(server, "DiskSpaceLow", PAYLOADS[1])
     overview = panel.page.get_by_role("complementary", name="Overview")
-    expect(overview.locator(".card.alert")).to_contain_text(PAYLOADS[1])
-    expect(overview.locator(".card.suggestion").get_by_role("button", name="Make it a plan")).to_be_visible()
+    card = overview.locator(".card.suggestion", has_text="Look at the disks first")
+    expect(overview.locator(".card.alert", has_text="DiskSpaceLow")).to_contain_text(PAYLOADS[1])
+    expect(card).to_contain_text(PAYLOADS[1])
+    expect(panel.page.locator(".toast")).to_contain_text("DiskSpaceLow")
     assert panel.axe() == []
     harmless(panel)
+    card.get_by_role("button", name="Yes, make the plan").click()
+    expect(panel.page.locator(".turn table")).to_contain_text("/")
+    expect(card).to_have_count(0)
+    expect(panel.page.locator(".conversations li.shown")).to_contain_text("Alerts")
+    assert panel.axe() == []
+
+
+def test_a_suggestion_is_dismissed(panel: Panel, server: Served) -> None:
+    """It is gone, also after a reload."""
+    raise_alert(server, "MemoryLow", "not much left")
+    overview = panel.page.get_by_role("complementary", name="Overview")
+    card = overview.locator(".card.suggestion", has_text="Look at what uses the memory")
+    card.get_by_role("button", name="Dismiss").click()
+    expect(card).to_have_count(0)
+    panel.page.reload()
+    panel.ready()
+    expect(overview.locator(".card.alert", has_text="MemoryLow")).to_be_visible()
+    expect(card).to_have_count(0)

@@ -161,7 +161,8 @@ async def test_unsigned_stale_replayed_and_misshapen_frames_do_nothing(room: Ale
     other = envelope.sign("prom", "secret", "io.cloudisense.llmcore.metric", "/p", {}, room.clock.now())
     with pytest.raises(BadRequest):
         await room.take(other)
-    for data in (3, None, {"labels": 3}, {"labels": {}}, {"annotations": {"a": "b"}}):
+    misshapen: list[Any] = [3, None, {"labels": 3}, {"labels": {}}, {"annotations": {"a": "b"}}]
+    for data in misshapen:
         with pytest.raises(BadRequest):
             await room.take(frame(room, data))
     assert len(await room.alerts()) == 1

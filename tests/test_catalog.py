@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def fields_of(refused: pytest.ExceptionInfo[BadParams]) -> Mapping[str, str]:
     [
         (replace(ACT, description="  "), "act/description"),
         (replace(ACT, name="Act Now"), "Act Now/name"),
-        (replace(ACT, effect="dangerous"), "act/effect"),
+        (replace(ACT, effect=cast(Effect, "dangerous")), "act/effect"),
         (replace(ACT, schema={"type": "string"}), "act/schema"),
         (replace(ACT, schema={"type": "object", "properties": {"a": {"type": "nonsense"}}}), "act/schema"),
         (replace(ACT, examples=(Example("do it", {}),)), "act/examples/0/params/module"),

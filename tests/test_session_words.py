@@ -135,7 +135,7 @@ def test_table_has_units_and_says_what_it_leaves_out() -> None:
     """Numbers as people read them; cells cannot break the table."""
     rows = [{"name": "a|b`*", "memory_bytes": 3 * 1024**3, "cpu_percent": 12.345, "uptime_s": 3} for _ in range(25)]
     text = text_of(plan_of(step("s1")), settled({"processes": rows}))
-    assert "| name | memory | cpu | uptime |" in text
+    assert "| name | memory | cpu % | uptime |" in text
     assert "a\\|b\\`\\*" in text
     assert "| 3.0 GiB | 12.3 % | 3 s |" in text
     assert f"{25 - MAX_ROWS} more rows" in text

@@ -54,6 +54,7 @@ async def _run(settings: Settings) -> None:
                 tasks.create_task(built.alerts.listen(built.bus.subscribe(channel)), name="alerts"),
             ]
             _announce(settings, built, port)
+            background.append(tasks.create_task(_warm(built), name="warm"))
             await stop.wait()
             for task in background:
                 task.cancel()
@@ -73,6 +74,14 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
         print("No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one.")
     print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
     print(f"llmcore ready on {url}", flush=True)
+
+
+async def _warm(built: Built) -> None:
+    """Load what the chosen provider needs, so that the first chat does not wait for it."""
+    try:
+        await built.base.model.warm()
+    except LLMCoreError as refused:
+        log.warning("the model is not ready: %s", refused.message, extra={"action": "warm"})
 
 
 async def _stats(built: Built, interval_s: float) -> None:

@@ -123,7 +123,7 @@ async def _base(settings: Settings, tasks: asyncio.TaskGroup) -> Base:
     clock = SystemClock()
     catalog = await asyncio.to_thread(load_catalog, settings)
     judge = Judge(load_policy(settings, catalog), options.attributes(settings))
-    model = LLMManager(options.llm(settings), clock)
+    model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
     accounts = Accounts(store, clock, options.accounts(settings))
     services = await asyncio.to_thread(host.services, options.host(settings), clock)

@@ -14,7 +14,8 @@ MAX_ROWS = 20
 MAX_CELL = 120
 MAX_TEXT = 4_000
 
-_UNITS = (("_bytes", "bytes"), ("_percent", "percent"), ("_s", "s"))
+_LABELS = {"_bytes": "", "_percent": " %", "_s": ""}
+"""Suffix of a name -> what stands for it in a heading; the unit is in the cells."""
 
 
 def display_of(result: Any) -> dict[str, Any]:
@@ -138,8 +139,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _label(name: str) -> str:
-    for suffix, _ in _UNITS:
-        name = name.removesuffix(suffix) if name != suffix else name
+    for suffix, shown in _LABELS.items():
+        if name.endswith(suffix):
+            return _escaped(name.removesuffix(suffix).replace("_", " ")) + shown
     return _escaped(name.replace("_", " "))
 
 
@@ -152,7 +154,7 @@ def _value(name: str, value: Any) -> Any:
     if name.endswith("_percent"):
         return f"{value:.1f} %"
     if name.endswith("_s"):
-        return f"{value:g} s"
+        return f"{value:,} s" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".") + " s"
     return value
 
 

@@ -1,0 +1,161 @@
+"""Works the segments of runs: publishes their events and ends each of them, whatever happens inside.
+
+Held by `Session`; `work` is what the queue calls. This is the turn boundary, the one place that catches everything.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from llmcore import events
+from llmcore.errors import LLMCoreError, NotFound
+from llmcore.executor import refused_json
+from llmcore.plan import TERMINAL, PlanStatus, StepState
+from llmcore.ports import Run
+from llmcore.session.prose import Abandoned
+from llmcore.session.segments import Segments
+from llmcore.session.turn import Turn
+from llmcore.streams import Topics
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """All segments that run in this process."""
+
+    def __init__(self, segments: Segments, topics: Topics) -> None:
+        """Nothing runs yet."""
+        self._do = segments
+        self._topics = topics
+        self.ended: dict[str, asyncio.Event] = {}
+        """Run -> set once its running segment has ended."""
+        self.cancelling: set[str] = set()
+        """Runs that a person is stopping."""
+
+    async def work(self, run_id: str, segment: int) -> None:
+        """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash."""
+        run = await self._do.store.run_get(run_id)
+        if run is None or run.status is not PlanStatus.RUNNING or run.segment != segment:
+            return
+        await self._topics.open(run.topic, run.conversation_id, run.owner)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        turn = Turn(run, planned=plan, stored=plan)
+        try:
+            await self._segment(turn)
+        except asyncio.CancelledError:
+            if run_id not in self.cancelling:
+                raise  # the process stops; the journal lets the next one go on
+            await asyncio.shield(self._stopped(turn))
+        except Abandoned as left:
+            await self._failed(turn, left, PlanStatus.CANCELLED)
+        except LLMCoreError as error:
+            await self._failed(turn, error, PlanStatus.FAILED)
+        except Exception:
+            log.exception("turn failed", extra={"action": "turn", "run": run_id})
+            await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
+        finally:
+            self.cancelling.discard(run_id)
+            if (ended := self.ended.pop(run_id, None)) is not None:
+                ended.set()
+
+    async def _segment(self, turn: Turn) -> None:
+        self._publish(turn, turn.started())
+        async with aclosing(self._course(turn)) as course:
+            async for event in course:
+                self._publish(turn, event)
+        status = turn.planned.status if turn.planned else PlanStatus.DONE
+        if status is PlanStatus.FAILED:
+            raise _StepFailed(turn)
+        await self._close(turn, status)
+        self._publish(turn, turn.finished(status))
+
+    def _course(self, turn: Turn) -> Any:
+        if turn.planned is None:
+            return self._do.understand(turn)
+        return self._do.carry_out(turn) if turn.planned.digest else self._do.proceed(turn)
+
+    async def _stopped(self, turn: Turn) -> None:
+        """A person stopped it."""
+        if turn.speaking:
+            self._publish(turn, events.text_end(turn.message_id))
+        turn.text = turn.text or "Stopped."
+        await self._move_plan(turn, PlanStatus.CANCELLED)
+        await self._close(turn, PlanStatus.CANCELLED)
+        self._publish(turn, turn.finished(PlanStatus.CANCELLED))
+
+    async def _failed(self, turn: Turn, error: LLMCoreError, status: PlanStatus) -> None:
+        """It went wrong; what was said so far is kept and marked as incomplete."""
+        if turn.speaking:
+            self._publish(turn, events.text_end(turn.message_id))
+        if not turn.text:
+            turn.text = error.message
+        elif not isinstance(error, _StepFailed):
+            turn.meta["incomplete"] = True
+        try:
+            await self._move_plan(turn, PlanStatus.FAILED)
+            await self._close(turn, status, refused_json(error))
+        except LLMCoreError as lost:
+            log.error("the end of a turn could not be stored: %s", lost.message, extra={"run": turn.run.run_id})
+        if isinstance(error, Abandoned):
+            self._publish(turn, turn.finished(PlanStatus.CANCELLED))
+        else:
+            self._publish(turn, events.run_error(error.message, error.code))
+
+    async def _move_plan(self, turn: Turn, status: PlanStatus) -> None:
+        plan = await self._do.store.plan_get(turn.planned.plan_id) if turn.planned else None
+        if plan is None or plan.status in TERMINAL or plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
+            return
+        moved = plan.moved(status)
+        await self._do.store.plan_swap(moved, plan)
+        turn.planned = turn.stored = moved
+        self._publish(turn, turn.snapshot())
+
+    async def _close(self, turn: Turn, status: PlanStatus, error: Mapping[str, Any] | None = None) -> None:
+        """Everything about the segment's end, in one commit."""
+        meta = {
+            **turn.meta,
+            "plan_id": turn.planned.plan_id if turn.planned else None,
+            "answered_by": turn.answered_by,
+            "results": turn.shown,
+            "prose": turn.prose,
+            **({"error": dict(error)} if error else {}),
+        }
+        kept = {key: value for key, value in meta.items() if value not in (None, [], False)}
+        run = turn.ended(status, error)
+        await asyncio.gather(
+            self.tell(run, turn.text, kept),
+            self._do.store.run_put(run),
+            self._do.audit.record(
+                "run.segment",
+                run.owner,
+                run_id=run.run_id,
+                segment=run.segment,
+                plan_id=run.plan_id,
+                status=status.value,
+                answered_by=turn.answered_by,
+                error=error,
+            ),
+        )
+
+    async def tell(self, run: Run, text: str, meta: Mapping[str, Any]) -> None:
+        """Keep the reply in its conversation, unless that was deleted meanwhile."""
+        with suppress(NotFound):
+            await self._do.conversations.say(run.conversation_id, "assistant", text, run.run_id, meta)
+
+    def _publish(self, turn: Turn, event: events.Event) -> None:
+        self._topics.publish(turn.run.topic, event, turn.run.run_id)
+
+
+class _StepFailed(LLMCoreError):
+    """A step failed; carries that step's own code."""
+
+    def __init__(self, turn: Turn) -> None:
+        failed = next(
+            (result for result in turn.results.values() if result.state is StepState.FAILED and result.error), None
+        )
+        error = (failed.error if failed else None) or {"error": "internal", "message": "The plan failed."}
+        intent = failed.intent if failed else "the plan"
+        super().__init__(f"{intent} failed: {error['message']}", step_id=failed.step_id if failed else None)
+        self.code = str(error["error"])  # type: ignore[misc]  # an instance tells the step's code

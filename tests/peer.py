@@ -48,6 +48,7 @@ class Peer:
                 (self.answers if item["type"] == "rpc_response" else self.events).append(item)
             async with self._changed:
                 self._changed.notify_all()
+        self.socket.close()
         self.closed.set()
         async with self._changed:
             self._changed.notify_all()

@@ -196,6 +196,7 @@ async def test_nobody_reads_any_more(host: Served) -> None:
         await talk.until("RUN_STARTED")
     async with connected(host) as client:
         later = Talk(client, talk.topic)
+        later.resuming = True
         await client.execute_arbitrary_action("stream_resume", {"topic": talk.topic, "after_seq": 0})
         assert (await later.until("RUN_FINISHED"))["outcome"] == {"type": "cancelled"}
         run = await client.execute_arbitrary_action("run_get", {"run_id": accepted["run_id"]})

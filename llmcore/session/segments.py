@@ -17,7 +17,7 @@ from llmcore.conversation import Conversations
 from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
-from llmcore.plan import OnError, Origin, Plan, PlanStatus, StepState, digest
+from llmcore.plan import OnError, Origin, Plan, PlanStatus, Step, StepState, Verdict, digest
 from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
 from llmcore.ports import Clock, Model, ModelRequest, Store, StoredMessage, rfc3339
 from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
@@ -28,6 +28,7 @@ from llmcore.session.turn import Turn
 Models = Callable[[Mapping[str, Any]], Model]
 """The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
 
+PLANNED = "This is the plan. Nothing has run; approve it to run it."
 _WITHOUT_MODEL = frozenset({"local", "cache", "template", "api"})
 """Plans that no model had a part in get no model's words either: they cost no tokens."""
 
@@ -116,20 +117,31 @@ class Segments:
     # --- a plan ---
 
     async def proceed(self, turn: Turn) -> AsyncIterator[Event]:
-        """A new plan: refuse it, run it where policy allows, or prepare it for people to decide."""
+        """A new plan: refuse it, only show it, run it where policy allows, or prepare it for people to decide."""
         plan = self.proposer.judged(turn.plan)
-        if (refused := self.proposer.refusal(plan)) is not None and refused.verdict is not None:
-            turn.planned = plan.moved(PlanStatus.REJECTED)
-            await self._keep(turn)
-            yield turn.snapshot()
-            verdict = refused.verdict
-            raise Forbidden(
-                f"Policy does not allow {refused.intent}: {verdict.reason}",
-                rules=list(verdict.rules),
-                reason=verdict.reason,
-                would_allow=verdict.would_allow,
-                plan_id=plan.plan_id,
-            )
+        refused = self.proposer.refusal(plan)
+        if refused is not None and refused.verdict is not None:
+            course = self._refuse(turn, plan, refused, refused.verdict)
+        elif turn.run.request.get("mode") == "plan":
+            course = self._only_show(turn, plan)
+        else:
+            course = self._go_on(turn, plan)
+        async for event in course:
+            yield event
+
+    async def _refuse(self, turn: Turn, plan: Plan, step: Step, verdict: Verdict) -> AsyncIterator[Event]:
+        turn.planned = plan.moved(PlanStatus.REJECTED)
+        await self._keep(turn)
+        yield turn.snapshot()
+        raise Forbidden(
+            f"Policy does not allow {step.intent}: {verdict.reason}",
+            rules=list(verdict.rules),
+            reason=verdict.reason,
+            would_allow=verdict.would_allow,
+            plan_id=plan.plan_id,
+        )
+
+    async def _go_on(self, turn: Turn, plan: Plan) -> AsyncIterator[Event]:
         asks = self.proposer.asks(plan)
         turn.planned = plan if asks else replace(plan, digest=digest(plan))
         reads = self.proposer.first_reads(plan) if asks else None
@@ -147,6 +159,15 @@ class Segments:
                 yield event
             return
         async for event in self._reply(turn):
+            yield event
+
+    async def _only_show(self, turn: Turn, plan: Plan) -> AsyncIterator[Event]:
+        """Mode `plan`: nothing runs, not even reads. What is not known before reads have run cannot be approved yet."""
+        reads = self.proposer.first_reads(plan)
+        turn.planned = plan if reads else await self.proposer.sealed(plan, {})
+        await self._keep(turn)
+        yield turn.snapshot()
+        for event in self._say(turn, "This plan needs results of reads first; ask for it." if reads else PLANNED):
             yield event
 
     async def carry_out(self, turn: Turn) -> AsyncIterator[Event]:

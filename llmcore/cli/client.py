@@ -22,6 +22,7 @@ CONNECT_S = 5.0
 ANSWER_S = 15.0
 """The server answers every RPC within ten seconds."""
 PING_S = 20.0
+GOODBYE_S = 1.0
 FRAME_BYTES = 64 << 20
 QUEUED = 10_000
 DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
@@ -96,6 +97,7 @@ class Client:
         self._waiting: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._feeds: dict[str, Feed] = {}
         self._socket: WebSocketClientConnection | None = None
+        self._leaving = False
 
     @property
     def connected(self) -> bool:
@@ -168,14 +170,22 @@ class Client:
             frame = await socket.read_message() if socket else None
             if frame is not None:
                 await self._take(frame)
+            elif self._leaving:
+                return
             elif not await self._again():
                 error = _away(self._url)
                 for feed in self._feeds.values():
                     await feed.fail(error)
                 return
 
-    def close(self) -> None:
-        """Say goodbye."""
+    async def leave(self, reader: asyncio.Task[None]) -> None:
+        """Say goodbye and wait a moment for the answer, which `reader` reads."""
+        self._leaving = True
+        self._drop()
+        await asyncio.wait([reader], timeout=GOODBYE_S)
+        reader.cancel()
+
+    def _drop(self) -> None:
         if self._socket is not None:
             self._socket.close(1000)
 
@@ -193,13 +203,15 @@ class Client:
 
     async def _again(self) -> bool:
         """Connect anew and ask for what was missed; False if that does not work."""
-        self.close()
+        self._drop()
         self._socket = None
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Unreachable(f"The connection to {self._url} is lost."))
         for delay in DELAYS_S:
             await asyncio.sleep(delay)
+            if self._leaving:
+                return False
             try:
                 await self.open()
             except Unreachable:
@@ -212,7 +224,8 @@ class Client:
     async def _resume_all(self) -> bool:
         """Without waiting for the answers: the reader, which would bring them, is what calls this."""
         socket = self._socket
-        if socket is None:
+        if socket is None or self._leaving:
+            self._drop()
             return False
         for feed in self._feeds.values():
             await self._write(socket, "stream_resume", feed.position())
@@ -243,8 +256,7 @@ async def connect(
         except LLMCoreError as error:  # raised below, else the group would wrap it
             failure = error
         finally:
-            reader.cancel()
-            client.close()
+            await client.leave(reader)
     if failure is not None:
         raise failure
 

@@ -32,7 +32,7 @@ class Calibration:
 
 
 def features(ranking: Sequence[Match], place: int = 0) -> Features:
-    """What tells a sure match: its lead, the share explained, likeness, sameness, what is left over, its weakest value."""
+    """What tells a sure match: lead, share explained, likeness, sameness, what is left over, weakest value."""
     match = ranking[place]
     rival = max((other.score for other in ranking if other is not match), default=match.score - 8.0)
     lead = math.tanh((match.score - rival) / 4.0)

@@ -128,7 +128,7 @@ def _fill_values(slots: Sequence[Slot], tokens: Sequence[Token], names: Names, f
 def _assign(found: Sequence[_Candidate]) -> dict[int, _Candidate]:
     """One value a slot and one slot a token, by the best total; array slots then take what is left."""
     by_slot: dict[Pointer, list[_Candidate]] = {}
-    for one in sorted(found, key=lambda one: (-one.score, one.index)):
+    for one in sorted(found, key=lambda one: (one.order, -one.score, one.index)):
         options = by_slot.setdefault(one.slot.pointer, [])
         if len(options) < _OPTIONS:
             options.append(one)
@@ -143,10 +143,10 @@ def _assign(found: Sequence[_Candidate]) -> dict[int, _Candidate]:
 def _best(
     options: Sequence[Sequence[_Candidate]], chosen: Mapping[int, _Candidate]
 ) -> tuple[float, Mapping[int, _Candidate]]:
-    """The assignment of the first slot and those behind it with the highest total; values in the slots' order win."""
+    """The best assignment of the first slot and those behind it; values in the slots' order win, earlier slots too."""
     if not options:
         return 0.0, chosen
-    best = _best(options[1:], chosen)
+    best: tuple[float, Mapping[int, _Candidate]] = (-1.0, chosen)
     for one in options[0]:
         if one.index in chosen:
             continue
@@ -154,7 +154,7 @@ def _best(
         total, others = _best(options[1:], {**chosen, one.index: one})
         if total + one.score - 0.01 * crossed > best[0]:
             best = (total + one.score - 0.01 * crossed, others)
-    return best
+    return max(best, _best(options[1:], chosen), key=lambda found: found[0])
 
 
 def _share(wanted: Sequence[Slot], tokens: Sequence[Token], filled: Filled) -> None:
@@ -218,7 +218,7 @@ def _fit_number(slot: Slot, token: Token) -> float | None:
         whole = token.value is not None and token.value.is_integer()
         return 0.8 if (whole or "number" in slot.types) and (not token.unit or slot.takes("number")) else None
     if slot.takes("number"):
-        return 0.8
+        return 0.5
     digits = sum(any(letter.isdigit() for letter in value) for value in slot.seen)
     return 0.4 if slot.takes("word") and digits > 0.35 * len(slot.seen) else None
 

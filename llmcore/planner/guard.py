@@ -80,7 +80,8 @@ _OPENINGS = (
     (
         "participle",
         re.compile(
-            r"(?!(?:i|we|you|please|get|have|need|want|make|keep|let|see)\b)(?:the |our |my )?[\w.§-]+(?: \w+){0,2}?"
+            r"(?!(?:i|we|you|please|get|need|want|make|keep|let|see|what|which|who|where|how|any|is|are|was|were|do|does|did"
+            r"|has|have|had|can|could|may)\b)(?:the |our |my )?[\w.§-]+(?: \w+){0,2}?"
             r" (?:just |already |now |successfully )?(?!need)\w{3,}ed"
             r"(?=\s*(?:$|[,.!?;]| at | on | after | before | today))"
         ),

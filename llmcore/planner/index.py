@@ -13,7 +13,7 @@ from llmcore.intent import Example, Intent
 from llmcore.plan import Effect
 from llmcore.planner.fill import Filled, Names, fill
 from llmcore.planner.lexicon import COURTESY, KIND_WORDS, QUANTIFIERS, RELATED, STOP_WORDS, WEAK
-from llmcore.planner.slots import Slot, learn, slots_of
+from llmcore.planner.slots import Slot, guess, learn, slots_of
 from llmcore.planner.words import ADVERB, Lexer, Token
 
 _NEAR = 6
@@ -152,8 +152,9 @@ class Index:
             self._match(self.entries[name], tokens, text, names, without)
             for name in sorted(first, key=lambda name: -first[name])[:_NEAR]
         ]
-        near.sort(key=lambda match: (-match.score, match.entry.intent.name))
-        return near
+        return sorted(
+            (match for match in near if match.ordered), key=lambda match: (-match.score, match.entry.intent.name)
+        )
 
     def similar(self, text: str, visible: Collection[str], count: int) -> list[tuple[Intent, Example]]:
         """The examples most like a text, the most similar last; at most three of one intent."""
@@ -229,6 +230,8 @@ class Index:
             if head is not None and (head not in labels or tokens[head].kind == "word"):
                 entry.verbs.update(tokens[head].concepts)
             entry.shots.append(Shot(example, bag, 1.0, frozenset(bag)))
+        for slot in entry.slots:
+            guess(slot)
         return entry
 
     def _shot(self, example: Example, plain: Mapping[str, float]) -> Shot:
@@ -323,6 +326,8 @@ def _plain_bag(tokens: Sequence[Token], labels: Mapping[int, str]) -> Bag:
         elif not token.stop:
             concept = token.concepts[0] if token.concepts else "<?>"
             bag[concept] = 1.0
+            if concept in KIND_WORDS and token.text.endswith("s"):
+                bag[f"<{concept}s>"] = 1.0
     return bag
 
 

@@ -117,8 +117,6 @@ class LocalPlanner:
         if not slots or pending.steps[at].intent not in _visible(request):
             return None
         free_text = all(slot.takes("text") for slot in slots)
-        if not free_text and self.reader.read(text, names, _visible(request)).sure:
-            return None
         tokens = self.reader.index.lexer.read(text)
         filled = self._answer(slots, tokens, text, names, free_text=free_text)
         if filled is None:

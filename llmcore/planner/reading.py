@@ -12,7 +12,7 @@ from llmcore.plan import Effect
 from llmcore.planner.calibrate import calibrate
 from llmcore.planner.fill import Names
 from llmcore.planner.guard import blocking
-from llmcore.planner.index import Index, Match
+from llmcore.planner.index import Index, Match, imperative
 from llmcore.planner.values import DraftStep, PlannerOptions
 from llmcore.planner.words import Token
 
@@ -65,36 +65,42 @@ class Reader:
         tokens = self.index.lexer.read(text) if tokens is None else tokens
         text_sign = blocking(text, mutates=True)
         ranking = self.index.rank(tokens, text, names, visible & self._reads if text_sign else visible)
+        if text_sign is None:
+            ranking = self._without_idle(ranking, tokens)
         if not ranking:
             return Reading((), 0.0, False, False, text_sign)
         best = ranking[0]
         mutates = best.entry.intent.effect is not Effect.READ
         sign = blocking(text, mutates=mutates, quoted=best.filled.spans, evidence=best.evidence if mutates else None)
         confidence = self.calibration.confidence(ranking)
-        clear = (
-            sign is None
-            and best.ordered
-            and not best.unexplained
-            and (mutates or not self._orders(tokens, text_sign, best))
-            and confidence >= self.options.threshold
+        clear = sign is None and not best.unexplained
+        enough = confidence >= self.options.threshold
+        sure = (
+            clear and enough and not best.filled.missing and best.left_over <= _LEFT_OVER[mutates] and self._valid(best)
         )
-        sure = clear and not best.filled.missing and best.left_over <= _LEFT_OVER[mutates] and self._valid(best)
-        asks = clear and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
+        enough = confidence >= self.options.asking
+        asks = clear and enough and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
         return Reading(ranking, confidence, sure, asks, sign or text_sign)
 
     def explains(self, intent: str, tokens: Sequence[Token], text: str) -> bool:
         """True if the intent leaves no word of the text unexplained, and one orders it."""
         match = next(iter(self.index.rank(tokens, text, {}, {intent})), None)
-        return match is not None and match.ordered and not match.unexplained and match.left_over <= _ASKING
+        return match is not None and not match.unexplained and match.left_over <= _ASKING
 
-    def _orders(self, tokens: Sequence[Token], text_sign: str | None, best: Match) -> bool:
-        """True if the text begins with a verb of some action, so that it is no wish to know what `best` would tell."""
-        head = next((token for token in tokens if not token.stop), None)
-        if text_sign is not None or head is None or not head.concepts:
-            return False
-        own = max(best.entry.chance(concept) for concept in head.concepts)
+    def _without_idle(self, ranking: Sequence[Match], tokens: Sequence[Token]) -> Sequence[Match]:
+        """Leave out what only tells something, if the text begins with the verb of some action."""
+        head = imperative(tokens)
+        if head is None or not head.concepts:
+            return ranking
         acting = max(self.index.acting(concept) for concept in head.concepts)
-        return acting > _ACTING and acting > 2 * own
+        if acting < _ACTING:
+            return ranking
+        return [
+            match
+            for match in ranking
+            if match.entry.intent.effect is not Effect.READ
+            or 2 * max(match.entry.chance(concept) for concept in head.concepts) >= acting
+        ]
 
     def _may_ask(self, match: Match) -> bool:
         return bool(match.evidence) and not match.filled.free

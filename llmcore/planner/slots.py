@@ -131,19 +131,19 @@ def learn(slots: Sequence[Slot], example: Example, tokens: Sequence[Token], lexe
     taken: set[int] = set()
     for slot in slots:
         value = lookup(example.params, slot.pointer)
-        if value is None:
-            if "boolean" in slot.types:
-                slot.quiet.update(_concepts(tokens))
+        if value is None or isinstance(value, bool):
             continue
         slot.used += 1
         for item in value if slot.array and isinstance(value, list) else [value]:
             aligned = _align(slot, item, example.text, tokens, taken, lexer)
             if aligned is None:
-                _constant(slot, item, tokens)
+                slot.constants[str(item)] += 1
+                slot.raw[str(item)] = item
                 continue
             taken.update(range(aligned.first, aligned.last))
             slot.seen[str(item).lower()] += 1
             found.append(aligned)
+    _learn_flags(slots, example, [token for index, token in enumerate(tokens) if index not in taken])
     labels = {index: f"<{'.'.join(one.slot.pointer)}>" for one in found for index in range(one.first, one.last)}
     for one in found:
         one.slot.shapes[one.kind, one.how] += 1
@@ -153,6 +153,17 @@ def learn(slots: Sequence[Slot], example: Example, tokens: Sequence[Token], lexe
             _context(one.slot.lead, tokens, range(one.first - 1, max(-1, one.first - 2), -1), labels)
         _context(one.slot.right, tokens, range(one.last, min(len(tokens), one.last + 1)), labels)
     return found
+
+
+def guess(slot: Slot) -> None:
+    """Give a slot that no example fills the kinds of token that its schema and name suggest."""
+    if slot.used or "boolean" in slot.types or slot.choices:
+        return
+    if slot.types & {"integer", "number"}:
+        slot.kinds["number"] += 1
+    if "string" in slot.types:
+        likely = [kinds for part, kinds in _LIKELY.items() if part in slot.name.lower()]
+        slot.kinds.update(likely[0] if likely else ("word", "file", "quoted"))
 
 
 def lookup(params: Mapping[str, Any], pointer: Pointer) -> Any:
@@ -176,11 +187,16 @@ def _context(counter: Counter[str], tokens: Sequence[Token], window: range, labe
             counter[mark if distance == 0 else f"{mark} _"] += 1
 
 
-def _constant(slot: Slot, value: Any, tokens: Sequence[Token]) -> None:
-    if isinstance(value, bool):
-        slot.triggers.update(_concepts(tokens))
-    slot.constants[str(value)] += 1
-    slot.raw[str(value)] = value
+def _learn_flags(slots: Sequence[Slot], example: Example, tokens: Sequence[Token]) -> None:
+    """Which words beside the values go with a flag, and which stand there without it."""
+    words = _concepts(tokens)
+    for slot in slots:
+        value = lookup(example.params, slot.pointer)
+        if isinstance(value, bool):
+            slot.triggers.update(words)
+            slot.raw[str(value)] = value
+        elif "boolean" in slot.types:
+            slot.quiet.update(words)
 
 
 def _concepts(tokens: Sequence[Token]) -> set[str]:
@@ -247,6 +263,23 @@ def _span(slot: Slot, value: str, text: str, tokens: Sequence[Token], taken: set
     if at < 0 or not inside or taken & set(inside):
         return None
     return Aligned(slot, inside[0], inside[-1] + 1, "text", "text")
+
+
+_LIKELY: Mapping[str, tuple[str, ...]] = {
+    "url": ("url",),
+    "webhook": ("url",),
+    "path": ("path", "file"),
+    "source": ("path", "file"),
+    "destination": ("path", "file"),
+    "file": ("path", "file"),
+    "dir": ("path", "file"),
+    "root": ("path", "file"),
+    "id": ("word", "number"),
+    "text": ("quoted",),
+    "message": ("quoted",),
+    "content": ("quoted",),
+}
+"""Part of a param's name -> kinds of token that fit."""
 
 
 def is_marker(mark: str) -> bool:

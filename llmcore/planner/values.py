@@ -63,16 +63,18 @@ class PlanRequest:
     pending: Draft | None = None
     """The question of the turn before, which this text may answer."""
     mode: Literal["auto", "plan"] = "auto"
-    untrusted: bool = False
-    """True if the history holds words of logs, alerts, files or tool results."""
+    untrusted: bool = True
+    """False only if the caller knows that the history holds nothing but what people typed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerOptions:
     """What can be tuned."""
 
-    threshold: float = 0.58
+    threshold: float = 0.5
     """The local matcher answers from this confidence on."""
+    asking: float = 0.4
+    """And asks for a value that is missing from this one on."""
     shots: int = 6
     """How many examples a model is shown, the most similar last."""
     max_tokens: int = 400

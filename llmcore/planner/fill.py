@@ -76,7 +76,7 @@ class Filled:
         """Mark tokens as explained by the slot."""
         self.used.update(range(first, last))
         self.spans.append((tokens[first].start, tokens[last - 1].end))
-        self.owner.update(dict.fromkeys(range(first, last), _label(slot)))
+        self.owner.update(dict.fromkeys(range(first, last), slot.label))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +162,11 @@ def _share(wanted: Sequence[Slot], tokens: Sequence[Token], filled: Filled) -> N
     heads = [slot for slot in wanted if slot.shapes["path", "head"]]
     tails = [slot for slot in wanted if slot.shapes["path", "tail"]]
     for head, tail in zip(heads, tails, strict=False):
-        owners = {_label(head), _label(tail)}
+        owners = {head.label, tail.label}
         at = [index for index, owner in filled.owner.items() if owner in owners]
         if len(at) == 1 and tokens[at[0]].kind == "path" and "/" in tokens[at[0]].text.strip("/"):
             filled.put(head, derive(tokens[at[0]], "head", head))
             filled.put(tail, derive(tokens[at[0]], "tail", tail))
-
-
-def _label(slot: Slot) -> str:
-    return "<" + ".".join(slot.pointer) + ">"
 
 
 def _candidate(

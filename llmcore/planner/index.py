@@ -6,14 +6,14 @@ Generalises from examples, names, descriptions and schemas alone; no intent is k
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from llmcore.intent import Example, Intent
 from llmcore.plan import Effect
+from llmcore.planner.entries import Bag, Entry, Shot, imperative, learn_entry, plain_bag, vocabulary
 from llmcore.planner.fill import Filled, Names, fill
-from llmcore.planner.lexicon import COURTESY, KIND_WORDS, QUANTIFIERS, RELATED, STOP_WORDS, WEAK
-from llmcore.planner.slots import Slot, guess, learn, slots_of
+from llmcore.planner.lexicon import KIND_WORDS, QUANTIFIERS, RELATED, WEAK
 from llmcore.planner.words import ADVERB, Lexer, Token
 
 _NEAR = 6
@@ -29,50 +29,9 @@ _LIKENESS = 4.0
 """Worth of being like an example (twice that of being the same), beside the log likelihood of the words."""
 _HINT = 2.0
 _SMOOTH = 1.0
-_FULL = 3
-"""Examples with a word from which on more do not count."""
 
-_WITHIN = frozenset({"in", "inside", "under", "below", "within"})
 _DEGREES = frozenset({ADVERB, "enough", "exact", "recent", "current", "present"})
 """What qualifies an action, but hardly a wish to know."""
-
-Bag = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """An example with its masked bag of words."""
-
-    example: Example
-    bag: Mapping[str, float]
-    norm: float
-    concepts: frozenset[str]
-
-
-@dataclass(slots=True)
-class Entry:
-    """One intent with what was learned of it."""
-
-    intent: Intent
-    slots: list[Slot]
-    shots: list[Shot] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    hints: dict[str, float] = field(default_factory=dict)
-    """Concept -> strength that name, description and schema give it."""
-    verbs: set[str] = field(default_factory=set)
-    """Concepts that examples (and the name) begin with: what orders the action, beside its objects."""
-    absent: float = 0.0
-    """Log probability that a request has none of the intent's words."""
-
-    def strength(self, concept: str, without: Shot | None = None) -> float:
-        """How much the concept belongs to the intent, 0 to 1; `without` leaves one example out."""
-        count = self.counts[concept] - (without is not None and concept in without.concepts)
-        seen = (0.0, 0.62, 0.85, 1.0)[min(count, _FULL)]
-        return max(seen, self.hints.get(concept, 0.0))
-
-    def chance(self, concept: str) -> float:
-        """Share of the examples that have the concept."""
-        return self.counts[concept] / max(1, len(self.shots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +61,8 @@ class Index:
     def __init__(self, intents: Iterable[Intent]) -> None:
         """Learn from every intent's name, description, schema and examples."""
         listed = list(intents)
-        self.lexer = Lexer(_words(listed))
-        self.entries = {intent.name: self._entry(intent) for intent in listed}
+        self.lexer = Lexer(vocabulary(listed))
+        self.entries = {intent.name: learn_entry(intent, self.lexer) for intent in listed}
         self._postings: dict[str, dict[str, float]] = {}
         for name, entry in self.entries.items():
             for concept in {*entry.counts, *entry.hints}:
@@ -210,30 +169,6 @@ class Index:
         head = imperative(tokens)
         return head is None or any(not self.entries[intent].verbs.isdisjoint(token.concepts) for token in tokens)
 
-    def _entry(self, intent: Intent) -> Entry:
-        entry = Entry(intent, slots_of(intent))
-        entry.verbs.update(self.lexer.concepts(_split(intent.name)[0])[:1])
-        for word in _split(intent.name):
-            entry.hints.update(dict.fromkeys(self.lexer.concepts(word)[:1], 0.9))
-        for strength, words in ((0.3, _split(intent.description)), (0.25, _schema_words(entry.slots))):
-            for word in words:
-                for concept in self.lexer.concepts(word)[:1]:
-                    entry.hints.setdefault(concept, strength)
-        for example in intent.examples:
-            tokens = self.lexer.read(example.text)
-            labels: dict[int, str] = {}
-            for aligned in learn(entry.slots, example, tokens, self.lexer):
-                labels.update(dict.fromkeys(range(aligned.first, aligned.last), _label(aligned.slot)))
-            bag = _plain_bag(tokens, labels)
-            entry.counts.update(bag.keys())
-            head = next((index for index, token in enumerate(tokens) if not token.stop), None)
-            if head is not None and (head not in labels or tokens[head].kind == "word"):
-                entry.verbs.update(tokens[head].concepts)
-            entry.shots.append(Shot(example, bag, 1.0, frozenset(bag)))
-        for slot in entry.slots:
-            guess(slot)
-        return entry
-
     def _shot(self, example: Example, plain: Mapping[str, float]) -> Shot:
         bag = {term: value * self._term_weight(term) for term, value in plain.items()}
         return Shot(example, bag, _norm(bag), frozenset(plain))
@@ -251,7 +186,7 @@ class Index:
         return votes
 
     def _bag(self, tokens: Sequence[Token], labels: Mapping[int, str]) -> Bag:
-        return {term: value * self._term_weight(term) for term, value in _plain_bag(tokens, labels).items()}
+        return {term: value * self._term_weight(term) for term, value in plain_bag(tokens, labels).items()}
 
     def _match(self, entry: Entry, tokens: Sequence[Token], text: str, names: Names, without: Shot | None) -> Match:
         filled = fill(entry.slots, tokens, text, names)
@@ -298,37 +233,12 @@ class Index:
         return (weight, 0.3 if token.concepts[0] in WEAK else 1.0, share)
 
 
-def imperative(tokens: Sequence[Token]) -> Token | None:
-    """The word that a request begins with behind courtesies, if it may be a verb."""
-    head = next((token for token in tokens if token.text.lower() not in COURTESY and token.kind != "punct"), None)
-    return None if head is None or head.stop or head.typed else head
-
-
 def _explains(entry: Entry, concept: str, without: Shot | None) -> float:
     best = entry.strength(concept, without)
     for near, share in RELATED.get(concept, {}).items():
         if share > best:
             best = max(best, share * entry.strength(near, without))
     return best
-
-
-def _plain_bag(tokens: Sequence[Token], labels: Mapping[int, str]) -> Bag:
-    bag: Bag = {}
-    for number, token in enumerate(tokens):
-        if token.kind == "path" and number and tokens[number - 1].text.lower() in _WITHIN:
-            bag["<within>"] = 1.0
-        if number in labels:
-            bag[labels[number]] = 1.0
-            if token.kind in ("path", "quoted") and "." in token.text.rpartition("/")[2]:
-                bag["<suffix>"] = 1.0
-        elif token.typed:
-            bag[token.text if token.kind == "option" else f"<{token.kind}>"] = 1.0
-        elif not token.stop:
-            concept = token.concepts[0] if token.concepts else "<?>"
-            bag[concept] = 1.0
-            if concept in KIND_WORDS and token.text.endswith("s"):
-                bag[f"<{concept}s>"] = 1.0
-    return bag
 
 
 def _norm(bag: Mapping[str, float]) -> float:
@@ -339,37 +249,3 @@ def _cosine(bag: Bag, norm: float, shot: Shot) -> float:
     short, long = (bag, shot.bag) if len(bag) < len(shot.bag) else (shot.bag, bag)
     dot = sum(value * long[term] for term, value in short.items() if term in long)
     return dot / (norm * shot.norm)
-
-
-def _label(slot: Slot) -> str:
-    return "<" + ".".join(slot.pointer) + ">"
-
-
-def _split(text: str) -> list[str]:
-    return [
-        word
-        for word in "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
-        if len(word) > 1
-    ]
-
-
-def _schema_words(slots: Sequence[Slot]) -> Iterator[str]:
-    for slot in slots:
-        for part in (*slot.pointer, *map(str, slot.choices)):
-            yield from _split(part)
-
-
-def _words(intents: Sequence[Intent]) -> set[str]:
-    """Words that the catalogue uses as words, not as values of params."""
-    plain = Lexer()
-    found: set[str] = set()
-    for intent in intents:
-        slots = slots_of(intent)
-        found.update(_split(intent.name), _split(intent.description), _schema_words(slots))
-        for example in intent.examples:
-            tokens = plain.read(example.text)
-            masked = {index for one in learn(slots, example, tokens, plain) for index in range(one.first, one.last)}
-            found.update(
-                token.text.lower() for index, token in enumerate(tokens) if index not in masked and token.kind == "word"
-            )
-    return {word for word in found if word not in STOP_WORDS and " " not in word}

@@ -10,9 +10,10 @@ from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
 from llmcore.plan import Effect
 from llmcore.planner.calibrate import calibrate
+from llmcore.planner.entries import imperative
 from llmcore.planner.fill import Names
 from llmcore.planner.guard import blocking
-from llmcore.planner.index import Index, Match, imperative
+from llmcore.planner.index import Index, Match
 from llmcore.planner.values import DraftStep, PlannerOptions
 from llmcore.planner.words import Token
 
@@ -64,7 +65,7 @@ class Reader:
         """What a text means on its own."""
         tokens = self.index.lexer.read(text) if tokens is None else tokens
         text_sign = blocking(text, mutates=True)
-        ranking = self.index.rank(tokens, text, names, visible & self._reads if text_sign else visible)
+        ranking: Sequence[Match] = self.index.rank(tokens, text, names, visible & self._reads if text_sign else visible)
         if text_sign is None:
             ranking = self._without_idle(ranking, tokens)
         if not ranking:

@@ -54,6 +54,11 @@ class Slot:
         return self.pointer[-1]
 
     @property
+    def label(self) -> str:
+        """What stands for its value in masked text."""
+        return f"<{'.'.join(self.pointer)}>"
+
+    @property
     def rest(self) -> bool:
         """True if it takes whatever follows another slot's value (arguments behind a script's name)."""
         return self.takes("text") > 0 and any(mark.startswith("<") for mark in self.lead)
@@ -144,7 +149,7 @@ def learn(slots: Sequence[Slot], example: Example, tokens: Sequence[Token], lexe
             slot.seen[str(item).lower()] += 1
             found.append(aligned)
     _learn_flags(slots, example, [token for index, token in enumerate(tokens) if index not in taken])
-    labels = {index: f"<{'.'.join(one.slot.pointer)}>" for one in found for index in range(one.first, one.last)}
+    labels = {index: one.slot.label for one in found for index in range(one.first, one.last)}
     for one in found:
         one.slot.shapes[one.kind, one.how] += 1
         one.slot.kinds[one.kind] += 1

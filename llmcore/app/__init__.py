@@ -45,16 +45,15 @@ async def _run(settings: Settings) -> None:
     async with asyncio.TaskGroup() as tasks:
         built = await build(settings, tasks)
         try:
-            await built.queue.start(built.session.work)
-            await built.session.recover()
+            await built.house.begin()
             port = await built.server.start()
             channel = f"{settings.bus.prefix}alerts"
             background = [
                 tasks.create_task(_stats(built, settings.stats.interval_s), name="stats"),
-                tasks.create_task(built.alerts.listen(built.bus.subscribe(channel)), name="alerts"),
+                tasks.create_task(built.house.alerts.listen(built.house.bus.subscribe(channel)), name="alerts"),
             ]
             _announce(settings, built, port)
-            background.append(tasks.create_task(_warm(built), name="warm"))
+            background.append(tasks.create_task(built.house.warm(), name="warm"))
             await stop.wait()
             for task in background:
                 task.cancel()
@@ -66,8 +65,8 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
     scheme = "https" if settings.server.tls.cert else "http"
     host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
     url = f"{scheme}://{host}:{port}"
-    if built.base.made_password is not None:
-        print(f"User administrator was made with the password {built.base.made_password} (shown only now).")
+    if built.made_password is not None:
+        print(f"User administrator was made with the password {built.made_password} (shown only now).")
     if settings.llm.notice:
         print(settings.llm.notice)
     elif settings.llm.provider == "offline":
@@ -76,17 +75,9 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
     print(f"llmcore ready on {url}", flush=True)
 
 
-async def _warm(built: Built) -> None:
-    """Load what the chosen provider needs, so that the first chat does not wait for it."""
-    try:
-        await built.base.model.warm()
-    except LLMCoreError as refused:
-        log.warning("the model is not ready: %s", refused.message, extra={"action": "warm"})
-
-
 async def _stats(built: Built, interval_s: float) -> None:
     """Real host statistics on `/stats`."""
-    base = built.base
+    base = built.house.base
     while True:
         try:
             snapshot = await built.stats()

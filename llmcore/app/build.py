@@ -1,8 +1,10 @@
 """Builds the rooms from the settings, lowest floor first, and takes them down in reverse."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_bytes
 from typing import Any
 
@@ -21,11 +23,12 @@ from llmcore.approval import ApprovalOptions, Approvals
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog, load_folder, load_packs
 from llmcore.conversation import Conversations
+from llmcore.errors import LLMCoreError
 from llmcore.executor import Executor
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions
 from llmcore.policy import Judge, Policy, load
-from llmcore.ports import Bus, Clock, Model, Store
+from llmcore.ports import Bus, Clock, IntentCaller, Model, Store
 from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
 from llmcore.redaction import Redactor
@@ -34,8 +37,21 @@ from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOpti
 from llmcore.settings import Settings
 from llmcore.streams import Topics
 
+log = logging.getLogger(__name__)
+
 SYSTEM = Principal(name="llmcore", role="admin", kind="service")
 """Who acts when nobody asked: starts, stops, recoveries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSide:
+    """The host whose intents are offered: this machine, or a program that we live in."""
+
+    catalog: Catalog
+    caller: IntentCaller
+    vocabulary: Callable[[], Mapping[str, Sequence[str]]]
+    """The lists that the host itself gives: targets, logs, scripts."""
+    close: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,26 +61,19 @@ class Base:
     settings: Settings
     tasks: asyncio.TaskGroup
     clock: Clock
-    catalog: Catalog
+    host: HostSide
     judge: Judge
     model: LLMManager
     store: Store
     audit: Audit
     accounts: Accounts
-    made_password: str | None
-    services: Mapping[str, Any]
-    caller: PackCaller
     topics: Topics
     conversations: Conversations
 
-    def vocabulary(self) -> Mapping[str, Any]:
-        """The lists that the host itself gives."""
-        return host.vocabulary(self.services)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """One process, ready to run."""
+class House:
+    """All rooms up to the api, whatever doors there are."""
 
     base: Base
     session: Session
@@ -72,22 +81,44 @@ class Built:
     bus: Bus
     alerts: Alerts
     api: Api
-    server: Server
 
-    async def stats(self) -> Mapping[str, Any]:
-        """What `/stats` tells."""
-        return dict(await self.base.services["system"].snapshot())
+    async def begin(self) -> None:
+        """Take work; what an earlier life of the process left is taken up first."""
+        await self.queue.start(self.session.work)
+        await self.session.recover()
+
+    async def warm(self) -> None:
+        """Load what the chosen provider needs, so that the first chat does not wait for it."""
+        try:
+            await self.base.model.warm()
+        except LLMCoreError as refused:
+            log.warning("the model is not ready: %s", refused.message, extra={"action": "warm"})
 
     async def stop(self, grace_s: float) -> None:
-        """Stop listening, let work end, write what is waiting."""
-        await self.server.stop(grace_s)
+        """Let work end, write what is waiting."""
         await self.queue.stop(grace_s)
         await self.bus.close()
         await self.base.audit.record("server.stop", SYSTEM)
         await self.base.audit.close()
-        await host.aclose(self.base.services)
+        await self.base.host.close()
         await self.base.model.aclose()
         await self.base.store.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """One process, ready to serve."""
+
+    house: House
+    server: Server
+    made_password: str | None
+    stats: Callable[[], Awaitable[Mapping[str, Any]]]
+    """What `/stats` tells."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop listening, then everything else."""
+        await self.server.stop(grace_s)
+        await self.house.stop(grace_s)
 
 
 def load_catalog(settings: Settings) -> Catalog:
@@ -104,42 +135,60 @@ def load_policy(settings: Settings, catalog: Catalog) -> Policy:
 
 async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
     """Open the store, load catalogue and policy, connect everything; listens to nothing yet."""
-    base = await _base(settings, tasks)
+    clock = SystemClock()
+    catalog = await asyncio.to_thread(load_catalog, settings)
+    services = await asyncio.to_thread(host.services, options.host(settings), clock)
+    machine = HostSide(
+        catalog=catalog,
+        caller=PackCaller(catalog, services),
+        vocabulary=partial(host.vocabulary, services),
+        close=partial(host.aclose, services),
+    )
+    house = await build_house(settings, tasks, clock, machine)
+    base = house.base
+    rooms = Rooms(
+        door=house.api,
+        auth=base.accounts,
+        topics=base.topics,
+        clock=clock,
+        tasks=tasks,
+        on_alert=house.alerts.webhook,
+    )
+    return Built(
+        house=house,
+        server=Server(options.server(settings), rooms),
+        made_password=await base.accounts.bootstrap(options.revealed(settings.admin_password)),
+        stats=services["system"].snapshot,
+    )
+
+
+async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> House:
+    """Everything behind the doors, for the intents of a host; works on nothing yet."""
+    base = await _base(settings, tasks, clock, host_side)
     queue = LocalQueue(base.store, tasks)
     session = Session(await _segments(base), base.topics, queue, SessionOptions())
     bus = _bus(base)
     alerts = _alerts(base, session)
     api = Api(_core(base, session, queue, bus, alerts))
-    rooms = Rooms(
-        door=api, auth=base.accounts, topics=base.topics, clock=base.clock, tasks=tasks, on_alert=alerts.webhook
-    )
-    server = Server(options.server(settings), rooms)
-    versions = {"version": __version__, "catalog": base.catalog.version, "policy": base.judge.policy.version}
+    versions = {"version": __version__, "catalog": host_side.catalog.version, "policy": base.judge.policy.version}
     await base.audit.record("server.start", SYSTEM, **versions)
-    return Built(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api, server=server)
+    return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api)
 
 
-async def _base(settings: Settings, tasks: asyncio.TaskGroup) -> Base:
-    clock = SystemClock()
-    catalog = await asyncio.to_thread(load_catalog, settings)
-    judge = Judge(load_policy(settings, catalog), options.attributes(settings))
+async def _base(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> Base:
+    judge = Judge(load_policy(settings, host_side.catalog), options.attributes(settings))
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
-    accounts = Accounts(store, clock, options.accounts(settings))
-    services = await asyncio.to_thread(host.services, options.host(settings), clock)
     return Base(
         settings=settings,
         tasks=tasks,
         clock=clock,
-        catalog=catalog,
+        host=host_side,
         judge=judge,
         model=model,
         store=store,
         audit=Audit(store, clock, Redactor(options.secrets(settings)).value),
-        accounts=accounts,
-        made_password=await accounts.bootstrap(options.revealed(settings.admin_password)),
-        services=services,
-        caller=PackCaller(catalog, services),
+        accounts=Accounts(store, clock, options.accounts(settings)),
         topics=Topics(store, clock, lambda topic: snapshots(store, topic)),
         conversations=Conversations(store, clock),
     )
@@ -149,19 +198,19 @@ async def _segments(base: Base) -> Segments:
     models = await _models(base)
     limits = ApprovalOptions(decision_s=base.settings.approval.expires_s)
     proposer = Proposer(
-        catalog=base.catalog,
-        caller=base.caller,
+        catalog=base.host.catalog,
+        caller=base.host.caller,
         judge=base.judge,
         approvals=Approvals(base.store, base.audit, base.clock, limits),
-        vocabulary=base.vocabulary,
+        vocabulary=base.host.vocabulary,
     )
     return Segments(
         store=base.store,
-        catalog=base.catalog,
-        planner=Planner(base.catalog, models({}), PlannerOptions()),
+        catalog=base.host.catalog,
+        planner=Planner(base.host.catalog, models({}), PlannerOptions()),
         models=models,
         proposer=proposer,
-        executor=Executor(base.store, base.caller, base.catalog, base.judge, base.audit, base.clock),
+        executor=Executor(base.store, base.host.caller, base.host.catalog, base.judge, base.audit, base.clock),
         conversations=base.conversations,
         audit=base.audit,
         clock=base.clock,
@@ -202,12 +251,12 @@ def _alerts(base: Base, session: Session) -> Alerts:
         topics=base.topics,
         session=session,
         conversations=base.conversations,
-        catalog=base.catalog,
+        catalog=base.host.catalog,
         audit=base.audit,
         clock=base.clock,
         keys={name: key.get_secret_value() for name, key in base.settings.bus.keys.items()},
         runbooks=runbooks_of(options.runbooks()),
-        vocabulary=base.vocabulary,
+        vocabulary=base.host.vocabulary,
     )
 
 
@@ -216,11 +265,11 @@ def _core(base: Base, session: Session, queue: LocalQueue, bus: Bus, alerts: Ale
         session=session,
         topics=base.topics,
         store=base.store,
-        catalog=base.catalog,
+        catalog=base.host.catalog,
         accounts=base.accounts,
         conversations=base.conversations,
         judge=base.judge,
-        host=base.caller,
+        host=base.host.caller,
         audit=base.audit,
         clock=base.clock,
         suggestions=alerts,

@@ -3,6 +3,7 @@
 Used by `tests/test_cli_server.py`, `tests/test_cli_chat.py` and `tests/flow/test_terminal.py`.
 """
 
+import codecs
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from llmcore.cli.terminal import sanitize
+from llmcore.cli.terminal import Sanitizer
 from tests.processes import serving
 
 PASSWORD = "correct horse battery"
@@ -73,7 +74,10 @@ class Terminal:
     environment: Mapping[str, str]
     seen: str = ""
     """Everything that was written, escapes and all."""
+    _words: str = ""
     _read: int = 0
+    _clean: Sanitizer = field(default_factory=Sanitizer)
+    _decoder: Any = field(default_factory=codecs.getincrementaldecoder("utf-8"))
     _master: int = -1
     _process: Any = field(default=None)
 
@@ -105,14 +109,11 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def until(self, pattern: str) -> str:
-        """Read until something new matches; returns the words since the last time, without escapes."""
-        while True:
-            new = sanitize(self.seen[self._read :])
-            if found := re.search(pattern, new):
-                # what comes behind the match is left for the next time
-                self._read = len(self.seen)
-                return new[: found.end()]
+        """Read until something new matches; returns the words from the match before to the end of this one."""
+        while not (found := re.compile(pattern).search(self._words, self._read)):
             self._more(pattern)
+        start, self._read = self._read, found.end()
+        return self._words[start : self._read]
 
     def left(self) -> int:
         """Wait for the end of the command; its exit code."""
@@ -124,7 +125,10 @@ class Terminal:
     def _more(self, wanted: str) -> None:
         assert select.select([self._master], [], [], 30)[0], f"no {wanted!r} in:\n{self.seen}"
         try:
-            self.seen += os.read(self._master, 65536).decode("utf-8", "replace")
+            written = self._decoder.decode(os.read(self._master, 65536))
         except OSError:
             self._process.wait()
             assert wanted == "the end", f"ended without {wanted!r}:\n{self.seen}"
+            return
+        self.seen += written
+        self._words += self._clean.feed(written)

@@ -5,7 +5,7 @@
  */
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { bytes, number, visible } from "./format.js";
+import { bytes, localTime, number, visible } from "./format.js";
 import { Table } from "./table.js";
 import { isDark } from "./theme.js";
 
@@ -38,7 +38,7 @@ const clock = (seconds, step) => {
 
 /** A time of the day or a label as it is. @param {any} label */
 const shortTime = (label) =>
-  times([label, label]) ? new Date(label).toLocaleString("en-CA", { hour12: false }) : label;
+  times([label, label]) ? localTime(label) : label;
 
 /** @param {string} name @param {any} display @returns {string} */
 export function summary(name, { labels, values, unit = "" }) {

@@ -4,7 +4,7 @@
  * Used by chat.js. The stop button stands here from the moment something is sent.
  */
 
-import { effect, html, signal, useEffect, useRef } from "../vendor/preact.js";
+import { effect, html, signal, useLayoutEffect, useRef } from "../vendor/preact.js";
 import { Icon } from "./icons.js";
 import { goToEnd } from "./scroll.js";
 import { busyTurn, connection, current, send } from "./store.js";
@@ -77,10 +77,10 @@ export function stopCurrent() {
 
 export function Composer() {
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (field.current) fit(field.current);
   }, [draft.value]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!wanted.value || !field.current) return;
     field.current.focus();
     field.current.setSelectionRange(draft.peek().length, draft.peek().length);

@@ -84,8 +84,14 @@ export function heading(name) {
 /** `list_processes` -> `list processes` @param {string} intent */
 export const title = (intent) => visible(intent.replaceAll("_", " "));
 
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
+
+/** A point in time as this place has it. @param {string} time RFC 3339 */
+export const localTime = (time) => new Date(time).toLocaleString("en-CA", { hour12: false }).replace(",", "");
+
 /** @param {string} column @param {any} value */
 export function cell(column, value) {
+  if (typeof value === "string" && TIME.test(value)) return localTime(value);
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") {
     if (/(_bytes|^bytes|^size)$/.test(column)) return bytes(value);

@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def panel(open_panel: Open, server: Served) -> Panel:
     """A tab that is logged in."""
-    return open_panel(server.url).log_in().ready()
+    return open_panel(server.url).enter()
 
 
 def test_a_wrong_password_is_told_and_the_right_one_enters(open_panel: Open, server: Served) -> None:
@@ -168,7 +168,7 @@ def test_what_cannot_be_done_is_said(panel: Panel) -> None:
 def test_two_tabs_show_the_same(panel: Panel, open_panel: Open, server: Served) -> None:
     """What one tab asks appears in the other, words and all."""
     panel.ended(panel.ask("how full are the disks?"))
-    other = open_panel(server.url).log_in().ready()
+    other = open_panel(server.url).enter()
     other.page.goto(panel.page.url)
     expect(other.page.locator(".turn")).to_have_count(1)
     panel.ended(panel.ask("how much memory is free?"))
@@ -192,8 +192,9 @@ def test_colours_are_chosen_and_kept(panel: Panel) -> None:
     assert panel.page.evaluate(background) != dark
 
 
-def test_log_out_ends_the_session(panel: Panel) -> None:
+def test_log_out_ends_the_session(open_panel: Open, server: Served) -> None:
     """The token is void and forgotten; what was shown is gone."""
+    panel = open_panel(server.url).log_in().ready()
     token = panel.page.evaluate("() => JSON.parse(sessionStorage.getItem('llmcore.session')).access.token")
     panel.page.get_by_role("button", name="Log out").click()
     expect(panel.page.get_by_label("User name")).to_be_visible()

@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def panel(open_panel: Open, server: Served) -> Panel:
     """A tab that is logged in."""
-    return open_panel(server.url).log_in().ready()
+    return open_panel(server.url).enter()
 
 
 def proposed(panel: Panel, text: str) -> Locator:
@@ -172,7 +172,7 @@ def test_two_tabs_decide_once(panel: Panel, open_panel: Open, server: Served) ->
     """What one tab approves is done in the other too, without a reload."""
     folder = server.roots / "twice"
     card = proposed(panel, f"create a folder {folder}")
-    other = open_panel(server.url).log_in().ready()
+    other = open_panel(server.url).enter()
     other.page.goto(panel.page.url)
     theirs = other.page.locator(".plan")
     expect(theirs.get_by_role("button", name="Approve and run")).to_be_enabled()

@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def panel(open_panel: Open, server: Served) -> Panel:
     """A tab that is logged in."""
-    return open_panel(server.url).log_in().ready()
+    return open_panel(server.url).enter()
 
 
 def harmless(panel: Panel) -> None:

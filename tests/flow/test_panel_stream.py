@@ -50,7 +50,7 @@ def relay(server: Served) -> Iterator[Cut]:
 @pytest.fixture
 def panel(open_panel: Open, server: Served) -> Panel:
     """A tab that is logged in."""
-    return open_panel(server.url).log_in().ready()
+    return open_panel(server.url).enter()
 
 
 def test_an_answer_streams_and_says_who_gave_it(panel: Panel) -> None:
@@ -87,14 +87,14 @@ def test_escape_stops_a_stream_in_the_middle(panel: Panel) -> None:
 
 def watcher(open_panel: Open, server: Served, panel: Panel) -> Panel:
     """A second tab on the same conversation: while it watches, the model goes on although the first one is cut off."""
-    other = open_panel(server.url).log_in().ready()
+    other = open_panel(server.url).enter()
     other.page.goto(f"{server.url}/#{panel.page.url.partition('#')[2]}")
     return other
 
 
 def test_a_cut_connection_loses_and_doubles_nothing(open_panel: Open, server: Served, relay: Cut) -> None:
     """Broken twice in the middle of a stream; every word is there once, in both tabs."""
-    panel = open_panel(relay.url).log_in().ready()
+    panel = open_panel(relay.url).enter()
     panel.tolerated += CUT_ERRORS
     panel.ended(panel.ask("markdown about philosophy"))
     other = watcher(open_panel, server, panel)
@@ -125,7 +125,7 @@ def test_a_reload_in_the_middle_shows_the_whole(panel: Panel, open_panel: Open, 
 
 def test_a_stream_that_nobody_reads_is_shown_as_far_as_it_came(open_panel: Open, relay: Cut) -> None:
     """The model was not asked any further; it is said, and the request can be sent again."""
-    panel = open_panel(relay.url).log_in().ready()
+    panel = open_panel(relay.url).enter()
     panel.tolerated += CUT_ERRORS
     turn = panel.ask("tell me a slow story about philosophy")
     expect(turn.locator(".markdown")).to_contain_text("word10 ")
@@ -138,7 +138,7 @@ def test_a_stream_that_nobody_reads_is_shown_as_far_as_it_came(open_panel: Open,
 
 def test_while_the_server_is_away_it_is_said_and_waited_for(open_panel: Open, relay: Cut) -> None:
     """Nothing is sent into the void; back again, it works."""
-    panel = open_panel(relay.url).log_in().ready()
+    panel = open_panel(relay.url).enter()
     panel.tolerated += CUT_ERRORS
     relay.refusing = True
     relay.cut()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from llmcore.errors import (
+    BadParams,
     Conflict,
     Forbidden,
     LLMCoreError,
@@ -37,6 +38,7 @@ _OS_ERRORS: Mapping[int, tuple[type[LLMCoreError], str]] = {
     errno.ENOTDIR: (NotFound, "{0} is not in a folder."),
     errno.EISDIR: (Conflict, "{0} is a folder."),
     errno.EINVAL: (Conflict, "That cannot be done with {0}."),
+    errno.ENAMETOOLONG: (BadParams, "The name of {0} is too long."),
     errno.EBUSY: (Conflict, "{0} is in use."),
     errno.ETXTBSY: (Conflict, "{0} is in use."),
     errno.ENOSPC: (Unavailable, "There is no space left for {0}."),

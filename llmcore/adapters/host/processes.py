@@ -53,7 +53,7 @@ class Child:
                     await self._process.wait()
         finally:
             self.signal(signal.SIGKILL)
-        await self._process.wait()
+            await self._process.wait()
 
     def terminate(self) -> None:
         """Ask the group to end and do not wait."""

@@ -38,6 +38,7 @@ async def chat_llm(core: Core, params: Mapping[str, Any], caller: Caller) -> Any
         "mode": options.get("mode", "auto"),
         "options": {key: options[key] for key in ("provider", "model", "temperature", "max_tokens") if key in options},
         "context": params.get("context", {}),
+        "propose_only": caller.propose_only,
     }
     run = await core.session.chat(asked, conversation, topic, caller.principal)
     acknowledged = {

@@ -28,6 +28,8 @@ class Caller:
     """The connected client, if the door has one."""
     token_expires: float | None = None
     """Epoch seconds."""
+    propose_only: bool = False
+    """True for doors where nothing may change without a person's decision, whatever policy allows."""
 
 
 class Suggestions(Protocol):

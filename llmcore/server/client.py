@@ -60,9 +60,9 @@ class Session:
     expires: float
     """Epoch seconds."""
 
-    def caller(self, sink: Sink | None = None) -> Caller:
+    def caller(self, sink: Sink | None = None, *, propose_only: bool = False) -> Caller:
         """The same, as the api wants it."""
-        return Caller(principal=self.principal, sink=sink, token_expires=self.expires)
+        return Caller(self.principal, sink, self.expires, propose_only)
 
 
 class Group(Generic[Member]):

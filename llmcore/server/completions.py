@@ -125,7 +125,7 @@ class CompletionsHandler(_OpenAIHandler):
         session = await self.session(self.bearer())
         request = self.body(CompletionRequest)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(self.hub.rooms.clock.now()), "model": "llmcore"}
-        async with turn(self.hub, session, request.turn()) as self.listener:
+        async with turn(self.hub, session, request.turn(), propose_only=True) as self.listener:
             if request.stream:
                 await self._stream(self.listener, head, request.stream_options.include_usage)
             else:

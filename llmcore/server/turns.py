@@ -91,16 +91,21 @@ def _weight(event: Event) -> int:
 
 
 @asynccontextmanager
-async def turn(hub: Hub, session: Session, request: Mapping[str, Any]) -> AsyncIterator[Listener]:
+async def turn(
+    hub: Hub, session: Session, request: Mapping[str, Any], *, propose_only: bool = False
+) -> AsyncIterator[Listener]:
     """Start `chat_llm` with `request`; while the block lasts, the listener gets its events.
 
+    With `propose_only` no change runs in it, whatever policy allows.
     Leaving the block cancels the model call if nobody else is watching. Raises what the api raises.
     """
     topic = f"{TOPIC_PREFIX}{uuid4().hex}"
     listener = Listener(session.principal, topic)
     await hub.rooms.topics.subscribe(topic, listener)
     try:
-        await hub.rooms.door.call("chat_llm", {**request, "topic": topic}, session.caller(listener))
+        await hub.rooms.door.call(
+            "chat_llm", {**request, "topic": topic}, session.caller(listener, propose_only=propose_only)
+        )
         yield listener
     finally:
         listener.close()

@@ -17,11 +17,11 @@ from llmcore.conversation import Conversations
 from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
-from llmcore.plan import OnError, Origin, Plan, PlanStatus, Step, StepState, Verdict, digest
+from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepState, Verdict, digest
 from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
 from llmcore.ports import Clock, Model, ModelRequest, Store, StoredMessage, rfc3339
 from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
-from llmcore.session.prose import ModelCalls, Prose, answer_request, results_request
+from llmcore.session.prose import ModelCalls, Prose, answer_request, results_request, with_context
 from llmcore.session.reply import results_of, text_of
 from llmcore.session.turn import Turn
 
@@ -54,6 +54,7 @@ class Segments:
         """The first segment of a chat: from words to an answer, a question, or a plan that runs or waits."""
         asked = turn.run.request
         window, stored = await self.conversations.window(turn.run.conversation_id, turn.run.run_id)
+        window = with_context(window, asked.get("context", {}))
         if asked["mode"] == "answer":
             async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
                 yield event
@@ -142,7 +143,9 @@ class Segments:
         )
 
     async def _go_on(self, turn: Turn, plan: Plan) -> AsyncIterator[Event]:
-        asks = self.proposer.asks(plan)
+        asks = self.proposer.asks(plan) or (
+            turn.run.request.get("propose_only", False) and plan.effect is not Effect.READ
+        )
         turn.planned = plan if asks else replace(plan, digest=digest(plan))
         reads = self.proposer.first_reads(plan) if asks else None
         if reads is None or reads:

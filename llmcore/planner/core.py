@@ -3,6 +3,7 @@
 Called by `session` and the eval command through `llmcore.planner`. Knows no policy, no approval and no socket.
 """
 
+from copy import copy
 from dataclasses import replace
 
 from llmcore.catalog import Catalog
@@ -18,10 +19,21 @@ class Planner:
 
     def __init__(self, catalog: Catalog, model: Model | None, options: PlannerOptions | None = None) -> None:
         """Learn the catalogue; `model` None plans locally only."""
-        options = options or PlannerOptions()
-        self._local = LocalPlanner(catalog, options)
+        self._catalog = catalog
+        self._options = options or PlannerOptions()
+        self._local = LocalPlanner(catalog, self._options)
+        self._put(model)
+
+    @classmethod
+    def over(cls, other: "Planner", model: Model | None) -> "Planner":
+        """A planner with another model that shares what `other` has learned."""
+        made = copy(other)
+        made._put(model)
+        return made
+
+    def _put(self, model: Model | None) -> None:
         self._model = model
-        self._remote = ModelPlanner(catalog, self._local.reader, model, options) if model is not None else None
+        self._remote = model and ModelPlanner(self._catalog, self._local.reader, model, self._options)
 
     async def plan(self, request: PlanRequest) -> Draft:
         """What the request means. A model that fails gives the local answer with the reason; cancellation passes."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
-from llmcore.intent import Intent
 from llmcore.planner import wording
 from llmcore.planner.fill import Filled, Names, fill
 from llmcore.planner.guard import blocking
@@ -22,8 +21,6 @@ from llmcore.planner.values import Draft, DraftStep, PlannerOptions, PlanRequest
 from llmcore.planner.words import Token
 
 NAME = "local"
-_NEAREST = 3
-_NEAR_ENOUGH = 0.02
 _DROP = re.compile(
     r"(?:no|nope|nah|cancel(?: (?:that|it))?|never ?mind|forget (?:it|that|about it)|stop|abort|nothing|none|drop it"
     r"|leave it)"
@@ -82,7 +79,7 @@ class LocalPlanner:
             return self._draft(chain, request)
         if reading.asks:
             return self._draft(Chain((reading.step,), reading.confidence, reading.missing), request)
-        return self._unsure(reading, request)
+        return self._unsure(text, reading, names, request)
 
     def _draft(self, chain: Chain, request: PlanRequest) -> Draft:
         if not chain.missing:
@@ -97,14 +94,12 @@ class LocalPlanner:
             missing=chain.missing,
         )
 
-    def _unsure(self, reading: Reading, request: PlanRequest) -> Draft:
-        near: list[Intent] = []
-        for place, match in enumerate(reading.ranking[:_NEAREST]):
-            if match.evidence and self.reader.calibration.confidence(reading.ranking, place) > _NEAR_ENOUGH:
-                near.append(match.entry.intent)
+    def _unsure(self, text: str, reading: Reading, names: Names, request: PlanRequest) -> Draft:
+        meant = self.reader.forbidden(text, names, _visible(request)) if reading.sign else None
+        near = [meant] if meant else self.reader.nearest(reading)
         return Draft(
             kind="none",
-            text=wording.cannot(near, reading.sign),
+            text=wording.cannot(near, reading.sign if meant else None),
             confidence=round(reading.confidence, 3),
             nearest=tuple(intent.name for intent in near),
         )

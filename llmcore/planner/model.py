@@ -94,10 +94,10 @@ class ModelPlanner:
     def _draft(self, reply: Reply, request: PlanRequest, text: str) -> Draft:
         reading = self._reader.read(text, names_of(request.vocabulary), frozenset(one.name for one in request.visible))
         if reply.kind == "none":
-            near = [match.entry.intent for match in reading.ranking[:3] if match.evidence]
+            near = self._reader.nearest(reading)
             return Draft(
                 kind="none",
-                text=wording.cannot(near, reading.sign),
+                text=wording.cannot(near),
                 confidence=round(1.0 - reading.confidence, 3),
                 nearest=tuple(intent.name for intent in near),
             )
@@ -126,7 +126,7 @@ class ModelPlanner:
             if sign is not None or not self._reader.index.orders(tokens, step.intent):
                 return Draft(kind="none", text=wording.cannot([intent], sign), confidence=0.5, nearest=(intent.name,))
         if reply.kind == "clarify" and not self._may_ask(reply, tokens, text):
-            return Draft(kind="none", text=wording.cannot([], reading.sign), confidence=0.5)
+            return Draft(kind="none", text=wording.cannot(self._reader.nearest(reading)), confidence=0.5)
         return None
 
     def _may_ask(self, reply: Reply, tokens: Sequence[Token], text: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
+from llmcore.intent import Intent
 from llmcore.plan import Effect
 from llmcore.planner.calibrate import calibrate
 from llmcore.planner.entries import imperative
@@ -21,6 +22,8 @@ _LEFT_OVER = {True: 0.35, False: 0.6}
 """How much may stay unexplained: for what mutates, for reads; in words."""
 _ASKING = 0.25
 """The same where a question about a missing value is to be asked."""
+_NEAREST = 3
+_NEAR_ENOUGH = 0.02
 _ACTING = 0.4
 """Share of an action's examples that have the verb from which on it is one."""
 
@@ -82,6 +85,20 @@ class Reader:
         enough = confidence >= self.options.asking
         asks = clear and enough and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
         return Reading(ranking, confidence, sure, asks, sign or text_sign)
+
+    def nearest(self, reading: Reading) -> list[Intent]:
+        """The intents to name where nothing is planned."""
+        return [
+            match.entry.intent
+            for place, match in enumerate(reading.ranking[:_NEAREST])
+            if match.evidence and self.calibration.confidence(reading.ranking, place) > _NEAR_ENOUGH
+        ]
+
+    def forbidden(self, text: str, names: Names, visible: frozenset[str]) -> Intent | None:
+        """The action that a text speaks of without ordering it, if it does."""
+        ranking = self.index.rank(self.index.lexer.read(text), text, names, visible)
+        intent = ranking[0].entry.intent if ranking and ranking[0].evidence else None
+        return intent if intent is not None and intent.effect is not Effect.READ else None
 
     def explains(self, intent: str, tokens: Sequence[Token], text: str) -> bool:
         """True if the intent leaves no word of the text unexplained, and one orders it."""

@@ -142,7 +142,7 @@ def grounded(value: Any, prop: Mapping[str, Any], said: str) -> bool:
 
 def _spoken(value: str, said: str) -> bool:
     lower = said.lower()
-    if all(word in _NO_NAMES for word in value.lower().split()):
+    if all({word, word.removesuffix("s")} & _NO_NAMES for word in value.lower().split()):
         return False
     if value.lower() in lower:
         return True

@@ -137,7 +137,7 @@ class Lexer:
             parts = [concept for part in lower.split("-") for concept in self.concepts(part)[:1]]
             return Token("word", text, start, end, tuple(parts), not parts, namelike=True)
         namelike = not lower.isalpha()
-        if lower.endswith("ly") and len(lower) > 5 and lower.isalpha():
+        if lower.endswith(("ly", "iest")) and len(lower) > 5 and lower.isalpha():
             return Token("word", text, start, end, (ADVERB,))
         mended = None if namelike else self._mend(lower)
         if mended:

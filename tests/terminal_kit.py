@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,17 +23,29 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmcore.cli.terminal import Sanitizer
-from tests.processes import serving
+from tests.processes import ROOT, serving
 
 PASSWORD = "correct horse battery"
 SLOW = "word " * 400
 RULES: Sequence[Mapping[str, Any]] = (
+    {"match": "take your time", "schema": True, "reply": {"kind": "answer", "text": ""}},
+    {"match": "take your time", "schema": False, "reply": "at last " * 9, "chunks": 9, "delay_s": 1},
     {"match": "tell me slowly", "schema": True, "reply": {"kind": "answer", "text": ""}},
     {"match": "tell me slowly", "schema": False, "reply": SLOW, "chunks": 400, "delay_s": 0.05},
     {"match": "", "schema": True, "reply": {"kind": "none", "text": "I cannot do this here."}},
     {"match": "", "reply": "ready"},
 )
-"""What the scripted model says: an answer that takes twenty seconds, otherwise that it cannot."""
+"""What the scripted model says: answers that take nine or twenty seconds, otherwise that it cannot."""
+HOOK = "the token of the alert manager"
+DESTRUCTIVE_BUT_FOLDERS = 'action in Action::"destructive", resource)\nwhen { action != Action::"delete_folder" &&'
+TWO_FOR_FOLDERS = """
+@id("folders-ask-two")
+@reason("A folder holds the work of many.")
+@approvers("2")
+@role("admin,developer")
+permit (principal, action == Action::"delete_folder", resource)
+when { context.approvals >= 2 };
+"""
 
 
 @dataclass(frozen=True)
@@ -53,17 +66,36 @@ def served(folder: Path) -> Iterator[Served]:
     (folder / "scripts" / "greet.sh").write_text("#!/bin/sh\necho hello from the script\n", "utf-8")
     (folder / "scripts" / "greet.sh").chmod(0o755)
     (folder / "rules.json").write_text(json.dumps(RULES), "utf-8")
+    policy = (ROOT / "config" / "policy" / "default.cedar").read_text("utf-8")
+    policy = policy.replace('action in Action::"destructive", resource)\nwhen {', DESTRUCTIVE_BUT_FOLDERS)
+    (folder / "policy.cedar").write_text(policy + TWO_FOR_FOLDERS, "utf-8")
     settings = {
         "data_dir": str(folder / "data"),
         "llm": {"provider": "scripted", "script": str(folder / "rules.json")},
-        "system": {"roots": [str(folder / "roots")], "scripts": str(folder / "scripts")},
-        "server": {"port": 0},
+        "policy": {"file": str(folder / "policy.cedar")},
+        "system": {
+            "roots": [str(folder / "roots")],
+            "scripts": str(folder / "scripts"),
+            "targets": {"web": {"status": ["true"], "start": ["true"], "stop": ["true"], "restart": ["true"]}},
+        },
+        "server": {"port": 0, "webhook_token": HOOK},
     }
     (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
     environment = {**os.environ, "LLMCORE_ADMIN_PASSWORD": PASSWORD}  # noqa: TID251 - for a child
     command: list[str | Path] = [sys.executable, "-m", "llmcore", "serve", "--config", folder / "settings.json"]
     with serving(*command, environment=environment) as (url, said):
         yield Served(url, folder / "roots", said)
+
+
+def raise_alert(server: Served, name: str, **labels: str) -> None:
+    """As the alert manager does it."""
+    words = {"labels": {"alertname": name, **labels}, "annotations": {"summary": "look"}}
+    alert = {"status": "firing", "startsAt": "2026-01-01T00:00:00Z", **words}
+    body = json.dumps({"version": "4", "status": "firing", "alerts": [alert]}).encode()
+    headers = {"Authorization": f"Bearer {HOOK}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.url}/hooks/alertmanager", body, headers)  # noqa: S310 - our own server
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server
+        assert answer.status == 202
 
 
 @dataclass

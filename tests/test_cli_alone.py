@@ -405,7 +405,7 @@ def test_eval_with_a_model_behind(tmp_path: Path, capsys: pytest.CaptureFixture[
     settings["llm"]["masking"] = {"enabled": True}
     config.write_text(json.dumps(settings), "utf-8")
     out_file = tmp_path / "predictions.jsonl"
-    argv = ["eval", cases(tmp_path, CASES[1:2]), "--out", out_file, "--config", config]
+    argv: list[str | Path] = ["eval", cases(tmp_path, CASES[1:2]), "--out", out_file, "--config", config]
     assert run(capsys, *argv)[0] == 0
     assert json.loads(out_file.read_text("utf-8"))["answered_by"] == "scripted"
     assert run(capsys, *argv, "--provider", "offline")[0] == 0

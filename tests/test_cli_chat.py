@@ -19,7 +19,7 @@ from llmcore.cli.commands import COMMANDS
 from llmcore.cli.exits import Unreachable
 from llmcore.cli.prompting import Prompt, Words
 from llmcore.events import notification
-from tests.terminal_kit import PASSWORD, Served, served
+from tests.terminal_kit import PASSWORD, Served, raise_alert, served
 
 Beside = Callable[[Chat], Awaitable[None]]
 
@@ -177,6 +177,31 @@ def test_conversations_are_listed_opened_and_begun(person: Person) -> None:
     assert "get_cpu_stats" in seen
     assert "get_memory_stats" not in seen.split("A new conversation")[1]
     assert person.memory.last() is None
+
+
+def test_suggestions_become_plans_or_are_put_away(person: Person, server: Served) -> None:
+    """An alert about a service suggests to restart it; accepting decides nothing yet; reads run at once."""
+    assert "Nothing is suggested." in person.types("/suggestions\r", "/accept\r", QUIT)
+    raise_alert(server, "ServiceDown", service="web")
+    seen = person.types("/suggestions\r", "/accept\r", "r\r", QUIT)
+    assert "ServiceDown" in seen
+    assert 'restart_target [destructive] module="web"' in seen
+    assert "Rejected." in seen
+    raise_alert(server, "DiskFull")
+    seen = person.types("/accept\r", QUIT)
+    assert "pl_" in seen
+    raise_alert(server, "OtherServiceDown", service="web")
+    suggestion = person.types("/suggestions\r", QUIT).split("sg_")[1].split()[0]
+    assert "Dismissed." in person.types(f"/dismiss sg_{suggestion} not now\r", QUIT)
+
+
+def test_a_plan_that_needs_two_waits_for_the_other(person: Person, server: Served) -> None:
+    """One's own approval is only half of it."""
+    (server.roots / "two").mkdir()
+    seen = person.types(f"delete the folder {server.roots}/two\r", "\r", QUIT)
+    digest = seen.split("digest ")[1][:8]
+    assert "the plan waits for others" in person.types("/approve\r", f"{digest}\r", QUIT)
+    assert "Rejected" in person.types("/reject\r", QUIT)
 
 
 def test_a_run_is_cancelled_by_name(person: Person) -> None:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llmcore.cli import main
 from llmcore.cli.exits import Exit
-from tests.terminal_kit import PASSWORD, Served, served
+from tests.terminal_kit import PASSWORD, Served, raise_alert, served
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,14 @@ def test_status_runs_plans_and_intents(shell: Shell) -> None:
         assert word in shell.out
 
 
-def test_alerts(shell: Shell) -> None:
-    """None were heard of."""
-    assert shell.json("alerts") == {"alerts": []}
+def test_alerts(shell: Shell, server: Served) -> None:
+    """None at first, then what the alert manager told."""
     assert shell("alerts") == 0
     assert shell.out == "There are no alerts.\n"
+    raise_alert(server, "DiskFull")
+    assert shell.json("alerts")["alerts"][0]["labels"]["alertname"] == "DiskFull"
+    assert shell("alerts") == 0
+    assert "DiskFull" in shell.out
 
 
 def test_the_audit_trail_is_exported_in_order(shell: Shell, tmp_path: Path) -> None:
@@ -167,6 +171,18 @@ def test_ask_for_nothing_and_for_what_is_not_there(shell: Shell) -> None:
     assert shell("ask", "please compose an opera about herons", "--json") == Exit.NOT_UNDERSTOOD
 
 
+def test_an_answer_that_takes_long_comes_as_one_object_too(shell: Shell) -> None:
+    """The server acknowledges after eight seconds; the command waits for the rest."""
+    answer = shell.json("ask", "take your time and tell me about herons", "--provider", "scripted")
+    assert (answer["status"], answer["text"].split()) == ("done", ["at", "last"] * 9)
+
+
+def test_at_a_terminal_nothing_is_not_read_from_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`llmcore ask` alone says how it is used."""
+    monkeypatch.setattr("llmcore.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    assert shell("ask") == Exit.USAGE
+
+
 def test_a_step_that_fails(shell: Shell, server: Served) -> None:
     """Exit 1, with the reason in the reply."""
     assert shell("ask", f"read the file {server.roots}/absent.txt") == Exit.FAILED
@@ -200,6 +216,16 @@ def test_approve_with_json_prints_the_answer(shell: Shell, server: Served) -> No
     assert answer["plan"]["plan_id"] == plan["plan_id"]
 
 
+def test_a_plan_that_needs_two_still_waits_after_one(shell: Shell, server: Served) -> None:
+    """Exit 4 and the card with the approval that was given."""
+    (server.roots / "many").mkdir()
+    assert shell("ask", f"delete the folder {server.roots}/many", "--json") == Exit.WAITS
+    plan = json.loads(shell.out)["plan"]
+    assert shell("approve", plan["plan_id"], "--digest", plan["digest"]) == Exit.WAITS
+    assert "needs 2 approvals by admin or developer, given by administrator" in shell.out
+    assert (server.roots / "many").exists()
+
+
 def test_reject_ends_a_plan(shell: Shell, server: Served) -> None:
     """The file stays; twice is once too often."""
     file, plan = waiting_plan(shell, server, "three.txt")
@@ -224,6 +250,20 @@ def test_plan_shows_and_runs_nothing(alone: bool, shell: Shell, server: Served) 
     assert file.exists()
 
 
+def test_without_a_login_a_plan_is_made_here(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says that it goes on without a server."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("LLMCORE_DATA_DIR", str(tmp_path / "data"))
+    assert shell("plan", "show me the memory usage") == 0
+    assert "Going on without a server." in shell.err
+    assert shell("status") == Exit.FAILED
+
+
+def test_plan_with_a_provider_that_is_not_there(shell: Shell) -> None:
+    """The server's error is the command's."""
+    assert shell("plan", "take your time", "--provider", "nobody") == Exit.USAGE
+
+
 # --- people -------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +285,15 @@ def test_users_are_added_listed_changed_and_given_tokens(
     for command in ("ask", "plan"):  # what an observer may not do is not even offered to the planner
         assert shell(command, f"delete the file {server.roots}/x") == Exit.NOT_UNDERSTOOD
     assert shell("user", "list") == Exit.REFUSED
+
+
+def test_a_password_is_typed_twice(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a person types it, a slip must not lock them out."""
+    typed = iter(["one password", "another password"])
+    monkeypatch.setattr("llmcore.cli.users.read_password", lambda _: next(typed))
+    monkeypatch.setattr("llmcore.cli.users.getpass", lambda _: next(typed))
+    monkeypatch.setattr("llmcore.cli.users.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    assert shell("user", "passwd", "administrator") == Exit.USAGE
 
 
 def test_a_server_that_cannot_start_says_why(server: Served, tmp_path: Path, shell: Shell) -> None:

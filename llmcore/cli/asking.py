@@ -71,7 +71,7 @@ async def _whole(client: Client, text: str, params: Mapping[str, Any], conversat
     answer = await client.call("chat_llm", _request(text, {**params, "stream": False}, conversation, feed.topic))
     ended = await follow(feed, Silent(), answer["run_id"])
     if ended.outcome == "error":
-        answer["error"] = dict(ended.result)
+        answer.setdefault("error", dict(ended.result))
     elif answer["status"] == "running":
         status = ended.plan["status"] if ended.plan else {"cancelled": "cancelled"}.get(ended.outcome, "done")
         answer |= {"status": status, "plan": ended.plan, **ended.result}

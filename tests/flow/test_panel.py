@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.panel_kit import Open, Panel, Served, served
+from tests.panel_kit import PASSWORD, Open, Panel, Served, served
 
 LOGIN_REFUSED = "Failed to load resource: the server responded with a status of 403"
 
@@ -190,6 +191,31 @@ def test_colours_are_chosen_and_kept(panel: Panel) -> None:
     panel.page.get_by_role("button", name="Colours: dark").click()
     expect(root).to_have_attribute("data-theme", "light")
     assert panel.page.evaluate(background) != dark
+
+
+def test_who_may_only_look_is_told_so(panel: Panel, open_panel: Open, server: Served) -> None:
+    """An observer is offered only what looks, and gets honest words for the rest."""
+    add = """async (params) => (await import("/static/app/store.js")).rpc("user_add", params)"""
+    panel.page.evaluate(add, {"name": "olga", "role": "observer", "password": PASSWORD})
+    other = open_panel(server.url, apart=True)
+    other.log_in(name="olga").ready()
+    turn = other.ended(other.ask(f"create a folder {server.roots / 'denied'}"))
+    expect(turn.locator(".markdown")).not_to_be_empty()
+    expect(turn.locator(".plan")).to_have_count(0)
+    other.page.get_by_role("button", name="What can be done").click()
+    expect(other.page.locator(".intents > li").first).to_be_visible()
+    expect(other.page.locator(".intents .chip:not(.read)")).to_have_count(0)
+
+
+def test_tokens_are_renewed_before_they_end(open_panel: Open, tmp_path: Path) -> None:
+    """Without a word; the panel goes on."""
+    with served(tmp_path, more={"LLMCORE_SERVER__ACCESS_TTL_S": "62"}) as running:
+        panel = open_panel(running.url)
+        with panel.page.expect_response("**/authorize/refresh") as renewed:
+            panel.log_in().ready()
+        assert renewed.value.status == 200
+        panel.ended(panel.ask("how full are the disks?"))
+        panel.page.goto("about:blank")
 
 
 def test_log_out_ends_the_session(open_panel: Open, server: Served) -> None:

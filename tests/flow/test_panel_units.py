@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.panel_kit import Panel, Served, served
 
@@ -245,6 +245,32 @@ def test_an_overlap_of_text_is_cut(panel: Panel) -> None:
     assert panel.page.evaluate(script) == "one two three four "
 
 
+CHART = """async (display) => {
+  const { html, render } = await import("/static/vendor/preact.js");
+  const { Results } = await import("/static/app/results.js");
+  const box = document.querySelector("main").appendChild(document.createElement("div"));
+  box.id = "chart";
+  box.style.width = "600px";
+  render(html`<${Results} results=${[{ step_id: "s1", intent: "query_metrics", display }]} />`, box);
+}"""
+
+
+@pytest.mark.parametrize(
+    "labels", [["2026-01-01T10:00:00Z", "2026-01-01T10:01:00Z"], ["/", "/home"]], ids=["time", "bars"]
+)
+def test_a_series_is_a_chart_with_words_and_a_table(panel: Panel, labels: list[str]) -> None:
+    """Drawn without a violation, told in a sentence, and shown as a table on demand."""
+    panel.page.evaluate(CHART, {"kind": "series", "unit": "percent", "labels": labels, "values": [12.5, 80]})
+    box = panel.page.locator("#chart")
+    expect(box.locator("canvas")).to_be_visible()
+    assert box.locator("canvas").evaluate("(canvas) => canvas.clientWidth <= 600")
+    expect(box.get_by_role("img", name="query metrics: 2 values, highest 80 %")).to_be_visible()
+    assert panel.axe(selector="#chart") == []
+    box.get_by_role("button", name="As table").click()
+    expect(box.locator("tbody tr")).to_have_count(2)
+    box.evaluate("(element) => element.remove()")
+
+
 def test_hidden_characters_are_written_out(panel: Panel) -> None:
     """Text that turns around or shows nothing cannot hide what a plan will do."""
     script = """async (text) => (await import("/static/app/format.js")).visible(text)"""
@@ -257,6 +283,14 @@ def test_csv_is_quoted_and_holds_no_formulas(panel: Panel) -> None:
     script = """async ([columns, rows]) => (await import("/static/app/table.js")).csv(columns, rows)"""
     found = panel.page.evaluate(script, [["name", "n"], [['a"b', 1], ["=1+1", None], ["x,y", 2.5]]])
     assert found == '"name","n"\r\n"a""b",1\r\n"\'=1+1",\r\n"x,y",2.5'
+
+
+def test_every_module_is_asked_for_at_once() -> None:
+    """The page names all of them, so that a browser need not find one inside the other; charts come later."""
+    static = Path(__file__).resolve().parents[2] / "static"
+    named = set(re.findall(r'(?:href|src)="static/([^"]+\.js)"', (static / "index.html").read_text("utf-8")))
+    modules = {f"app/{file.name}" for file in (static / "app").glob("*.js")}
+    assert named == modules | {"vendor/preact.js", "vendor/marked.js"}
 
 
 def test_no_module_is_longer_than_the_house_allows() -> None:

@@ -31,7 +31,9 @@ async def chat_llm(core: Core, params: Mapping[str, Any], caller: Caller) -> Any
     if not params["prompt"].strip():
         raise BadParams("chat_llm: prompt must not be blank.", [{"pointer": "/prompt", "message": "must not be blank"}])
     options = params.get("params", {})
-    conversation, _ = await core.conversations.begin(params.get("conversation_id"), caller.principal, params["prompt"])
+    conversation, first = await core.conversations.begin(
+        params.get("conversation_id"), caller.principal, params["prompt"]
+    )
     topic = params.get("topic") or f"{TOPIC_PREFIX}{conversation.conversation_id}"
     asked = {
         "prompt": params["prompt"],
@@ -39,6 +41,7 @@ async def chat_llm(core: Core, params: Mapping[str, Any], caller: Caller) -> Any
         "options": {key: options[key] for key in ("provider", "model", "temperature", "max_tokens") if key in options},
         "context": params.get("context", {}),
         "propose_only": caller.propose_only,
+        "first": first,
     }
     run = await core.session.chat(asked, conversation, topic, caller.principal)
     acknowledged = {

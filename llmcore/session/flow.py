@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from llmcore.errors import Conflict, Forbidden, NotFound, TimedOut
+from llmcore.errors import Conflict, Forbidden, LLMCoreError, NotFound, TimedOut
 from llmcore.executor import RETRY
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
@@ -182,7 +182,7 @@ class Session:
                 with suppress(TimedOut):
                     await self.settled(run_id)
                 return await self._do.store.run_get(run_id) or run
-            self._worker.cancelling.discard(run_id)
+            self._worker.forget(run_id)
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
         if plan is not None and plan.status not in TERMINAL:
             cancelled = plan.moved(PlanStatus.CANCELLED)
@@ -283,8 +283,12 @@ class Session:
             await self._start(plan, earlier.segment + 1 if earlier else 1)
 
     async def _enqueue(self, run: Run) -> None:
-        self._worker.ended.setdefault(run.run_id, asyncio.Event())
-        await self._queue.enqueue(run.run_id, run.segment)
+        self._worker.expect(run)
+        try:
+            await self._queue.enqueue(run.run_id, run.segment)
+        except LLMCoreError:
+            self._worker.forget(run.run_id)
+            raise
 
     async def work(self, run_id: str, segment: int) -> None:
         """Work one segment: what the queue calls. Runs at least once, again after a crash."""

@@ -7,19 +7,19 @@ nor the last event of the segment: those belong to `work`, which alone knows how
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from llmcore import events
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog
-from llmcore.conversation import Conversations
+from llmcore.conversation import Conversations, Window
 from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
 from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepState, Verdict, digest
 from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
-from llmcore.ports import Clock, Model, ModelRequest, Store, StoredMessage, rfc3339
+from llmcore.ports import Clock, Model, ModelRequest, Run, Store, StoredMessage, rfc3339
 from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
 from llmcore.session.prose import ModelCalls, Prose, answer_request, results_request, with_context
 from llmcore.session.reply import results_of, text_of
@@ -53,8 +53,7 @@ class Segments:
     async def understand(self, turn: Turn) -> AsyncIterator[Event]:
         """The first segment of a chat: from words to an answer, a question, or a plan that runs or waits."""
         asked = turn.run.request
-        window, stored = await self.conversations.window(turn.run.conversation_id, turn.run.run_id)
-        window = with_context(window, asked.get("context", {}))
+        window, stored = await self._history(turn.run)
         if asked["mode"] == "answer":
             async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
                 yield event
@@ -85,6 +84,13 @@ class Segments:
             turn.meta = _kept(draft)
             for event in self._say(turn, draft.text or "I cannot do this here."):
                 yield event
+
+    async def _history(self, run: Run) -> tuple[Window, Sequence[StoredMessage]]:
+        """What was said before, and what the client sent along; the first turn of a conversation has nothing to read."""
+        window, stored = Window((), untrusted=False), cast(Sequence[StoredMessage], ())
+        if not run.request.get("first", False):
+            window, stored = await self.conversations.window(run.conversation_id, run.run_id)
+        return with_context(window, run.request.get("context", {})), stored
 
     def _plan_of(self, turn: Turn, draft: Draft) -> Plan:
         raw = [

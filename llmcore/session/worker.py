@@ -33,10 +33,24 @@ class Worker:
         """Run -> set once its running segment has ended."""
         self.cancelling: set[str] = set()
         """Runs that a person is stopping."""
+        self.begun: dict[str, Run] = {}
+        """Runs that were stored a moment ago, so that they need not be read back."""
+
+    def expect(self, run: Run) -> None:
+        """A segment of a stored run is about to be enqueued."""
+        self.ended.setdefault(run.run_id, asyncio.Event())
+        self.begun[run.run_id] = run
+
+    def forget(self, run_id: str) -> None:
+        """The segment has ended, or will never begin."""
+        self.begun.pop(run_id, None)
+        self.cancelling.discard(run_id)
+        if (ended := self.ended.pop(run_id, None)) is not None:
+            ended.set()
 
     async def work(self, run_id: str, segment: int) -> None:
         """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash."""
-        run = await self._do.store.run_get(run_id)
+        run = self.begun.pop(run_id, None) or await self._do.store.run_get(run_id)
         if run is None or run.status is not PlanStatus.RUNNING or run.segment != segment:
             return
         await self._topics.open(run.topic, run.conversation_id, run.owner)
@@ -56,9 +70,7 @@ class Worker:
             log.exception("turn failed", extra={"action": "turn", "run": run_id})
             await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
         finally:
-            self.cancelling.discard(run_id)
-            if (ended := self.ended.pop(run_id, None)) is not None:
-                ended.set()
+            self.forget(run_id)
 
     async def _segment(self, turn: Turn) -> None:
         self._publish(turn, turn.started())

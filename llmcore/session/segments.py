@@ -86,7 +86,7 @@ class Segments:
                 yield event
 
     async def _history(self, run: Run) -> tuple[Window, Sequence[StoredMessage]]:
-        """What was said before, and what the client sent along; the first turn of a conversation has nothing to read."""
+        """What was said before, and what the client sent along; a first turn has nothing to read."""
         window, stored = Window((), untrusted=False), cast(Sequence[StoredMessage], ())
         if not run.request.get("first", False):
             window, stored = await self.conversations.window(run.conversation_id, run.run_id)

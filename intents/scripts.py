@@ -21,7 +21,7 @@ async def _preview_start(name: str, args: str = "", *, ctx: Context) -> Preview:
 
 
 async def _preview_stop(script_id: str, *, ctx: Context) -> Preview:
-    running = await ctx.services["scripts"].running(script_id)
+    running = ctx.services["scripts"].running(script_id)
     return Preview(targets=(running["script_id"],), before={**running, "state": "running"}, after={"state": "stopped"})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmcore.adapters.host.processes import Child, Setting, environment, run, run_into
 from llmcore.errors import TimedOut, Unavailable
-from tests.machine import until
+from tests.machine import alive, until
 
 SH = "/bin/sh"
 
@@ -16,14 +16,6 @@ SH = "/bin/sh"
 def setting(timeout_s: float = 30, grace_s: float = 5, **more: object) -> Setting:
     """Patient unless said otherwise."""
     return Setting(timeout_s=timeout_s, grace_s=grace_s, env=environment({}), **more)  # type: ignore[arg-type]
-
-
-def alive(pid: int) -> bool:
-    """True for a process that runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def pid_in(file: Path) -> int:

@@ -53,6 +53,21 @@ def test_single_requests(text: str, intent_name: str, params: dict[str, object])
     assert 0.5 < draft.confidence <= 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["delete /tmp/*", "scale web by 2", "execute 'rm -rf /'", "restart nginx twice", "kill 4711", "move /a /b /c"],
+)
+def test_what_says_more_than_an_intent_can_do(text: str) -> None:
+    """Patterns, differences, commands and words that are left over make no plan."""
+    assert calls(plan(text)) == []
+
+
+def test_capitals() -> None:
+    """Names of lists whose examples are in small letters are so too; other values stay as they are."""
+    assert calls(plan("Restart Nginx.")) == [("restart_target", {"module": "nginx"})]
+    assert calls(plan("grep ERROR in the app log")) == [("read_log", {"name": "app", "contains": "ERROR"})]
+
+
 def test_names_of_the_host_are_known() -> None:
     """A listed name is one whatever word it is, in the host's spelling; a slip of a letter is mended if unique."""
     listed = {"targets": ["Web", "nginx", "postgres-a", "postgres-b"]}
@@ -98,6 +113,7 @@ def test_values_are_lent() -> None:
         "stop redis and not nginx",
         "copy /srv/a to /srv/b and read it",
         "it and it",
+        "check the status of redis and frobnicate it",
         "a, b, c, d, e, f, g, h",
     ],
 )
@@ -127,6 +143,16 @@ def test_two_missing_values() -> None:
     ]
     assert calls(plan("from /srv/c to /srv/d", pending=asked)) == [
         ("copy_file", {"source": "/srv/c", "destination": "/srv/d"})
+    ]
+
+
+def test_the_last_step_of_a_chain_may_lack_a_value() -> None:
+    """It is asked for, and the answer completes the whole plan."""
+    asked = plan("restart nginx and then delete a file")
+    assert (asked.kind, asked.missing, len(asked.steps)) == ("clarify", ("path",), 2)
+    assert calls(plan("/srv/a", pending=asked)) == [
+        ("restart_target", {"module": "nginx"}),
+        ("delete_file", {"path": "/srv/a"}),
     ]
 
 

@@ -94,7 +94,7 @@ def test_a_report() -> None:
     assert found.intent_accuracy == pytest.approx(2 / 3, abs=1e-4)
     assert found.params_accuracy == pytest.approx(2 / 3, abs=1e-4)
     assert found.single_coverage == 0.5
-    assert found.out_of_scope_rejected == 0.5
+    assert found.out_of_scope_rejected == 1.0
     assert (found.acted_on_question, found.unsafe) == (1, 1)
     assert found.answered_right == 0.6
     assert (found.latency_p50_s, found.latency_p95_s, found.latency_max_s) == (0.25, 0.25, 0.25)

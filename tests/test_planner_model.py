@@ -96,6 +96,7 @@ UNUSABLE = [
     planned({"intent": "get_memory_stats", "params": {}, "needs": [0]}),
     planned({**step("get_memory_stats"), "needs": [1]}, {**step("get_disk_stats"), "needs": [0]}),
     planned({**step("get_memory_stats"), "needs": [1]}, step("get_disk_stats")),
+    planned(*[step("get_memory_stats")] * 101),
     planned(*[step("get_memory_stats")] * 1000),
     planned(step("list_processes", sort_by="colour")),
     planned(step("list_processes", sort_by={"$from": "s9"})),
@@ -206,10 +207,21 @@ async def test_the_guard_has_the_last_word(loaded: Planner) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_question_about_an_action_is_not_looked_up(loaded: Planner) -> None:
+    """It is left to prose; a question about facts may be looked up."""
+    draft, _ = await ask(loaded, "why was postgres stopped?", planned(step("get_target_status", module="postgres")))
+    assert (draft.kind, draft.steps) == ("answer", ())
+    draft, _ = await ask(loaded, "why is the disk so full of late?", planned(step("get_disk_stats")))
+    assert calls(draft) == [("get_disk_stats", {})]
+
+
+@pytest.mark.asyncio
 async def test_what_no_word_orders_is_not_done(loaded: Planner) -> None:
     """An order for something else is not bent into what there is."""
     draft, _ = await ask(loaded, "encrypt /srv/a.txt", planned(step("delete_file", path="/srv/a.txt")))
     assert (draft.kind, draft.nearest) == ("none", ("delete_file",))
+    draft, _ = await ask(loaded, "add a user named alice", planned(step("create_folder", path="alice")))
+    assert draft.kind == "none"
     draft, _ = await ask(loaded, "encrypt the thing", planned(step("delete_file")))
     assert draft.kind == "none"
     draft, _ = await ask(loaded, "stop all services", planned(step("stop_target"), step("stop_target")))

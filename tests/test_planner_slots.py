@@ -144,6 +144,20 @@ def test_without_examples() -> None:
     assert calls(page) == [("fetch_page", {"url": "https://example.com/x"})]
 
 
+def test_what_cannot_be_learned_is_passed_over() -> None:
+    """Objects without a shape, examples that nothing comes near, and an intent without any."""
+    odd = Catalog(
+        [
+            intent("tune", "Tune it.", {"knobs": {"type": "object"}}, [("tune the dials", {"knobs": {"a": 1}})]),
+            intent("zzz", "Zzz.", {}, [("the", {})]),
+            intent("bare", "Bare."),
+        ]
+    )
+    planner = LocalPlanner(odd, PlannerOptions())
+    assert planner.plan(request("help", odd)).text.count('"') == 2
+    assert planner.plan(request("the", odd)).kind == "none"
+
+
 def test_leaves_of_a_schema() -> None:
     """Nested objects, references, alternatives and arrays become slots; null is no value."""
     toy = Intent(
@@ -171,6 +185,7 @@ def test_leaves_of_a_schema() -> None:
     assert slots[("kind",)].choices == ("a",)
     assert slots[("when",)].types == {"string"}
     assert slots[("size",)].types == {"number"}
-    assert (slots[("many",)].array, slots[("many",)].types) == (True, {"integer", "number"})
+    assert slots[("many",)].array
+    assert slots[("many",)].types == {"integer", "number"}
     assert lookup({"http": {"method": "GET"}}, ("http", "method")) == "GET"
     assert lookup({"http": 7}, ("http", "method")) is None

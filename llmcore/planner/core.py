@@ -33,7 +33,7 @@ class Planner:
 
     def _put(self, model: Model | None) -> None:
         self._model = model
-        self._remote = model and ModelPlanner(self._catalog, self._local.reader, model, self._options)
+        self._remote = None if model is None else ModelPlanner(self._catalog, self._local.reader, model, self._options)
 
     async def plan(self, request: PlanRequest) -> Draft:
         """What the request means. A model that fails gives the local answer with the reason; cancellation passes."""

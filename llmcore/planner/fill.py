@@ -4,6 +4,7 @@ Used by the index for every intent that comes near. Values are taken from the te
 that examples always mean without saying are the exception.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _OPTIONS = 4
 _LIKELY = 0.3
 _REQUIRED = 0.15
 
+_PATTERN = re.compile(r"[*?\[\]{}]")
+"""What makes a path stand for many: no intent takes that, unless it says so itself."""
 _TOPICS = frozenset(concept for concepts in SYNONYMS.values() for concept in concepts)
 
 Names = Mapping[str, Mapping[str, str]]
@@ -179,38 +182,56 @@ def _candidate(
     if not slot.kinds.keys() & _TAKEN_AS[token.kind]:
         return None
     context = _context(slot, tokens, index)
-    base = _fit(slot, token, context, _anchored(slot, tokens, index))
+    before = tokens[index - 1].text.lower() if index else ""
+    base = _fit(slot, token, before, context, _anchored(slot, tokens, index))
     if base is None or base + context < _SURE:
         return None
     near = [known for lower, known in listed.items() if one_apart(lower, token.text.lower())] if not token.typed else []
-    value = near[0] if len(near) == 1 and not token.concepts else None
-    how = next((how for (kind, how), _ in slot.shapes.most_common() if kind == token.kind), "same")
+    value = near[0] if len(near) == 1 and not token.concepts else _plain_case(slot, token)
     base += _REQUIRED if slot.required else 0.0
-    return _Candidate(base + context, order, slot, index, "same" if how in ("head", "tail") else how, value)
+    return _Candidate(base + context, order, slot, index, _how(slot, token), value)
 
 
-def _fit(slot: Slot, token: Token, context: float, anchored: bool) -> float | None:
+def _how(slot: Slot, token: Token) -> str:
+    """How examples make such values of such tokens; a plural gives the singular only if some example had that."""
+    lower = token.text.lower()
+    if token.kind == "word":
+        return "singular" if lower.endswith("s") and slot.seen[lower[:-1]] else "same"
+    how = next((how for (kind, how), _ in slot.shapes.most_common() if kind == token.kind), "same")
+    return "same" if how in ("head", "tail") else how
+
+
+def _plain_case(slot: Slot, token: Token) -> str | None:
+    """`Restart Nginx`: a name of a host's list is in small letters where the examples' names are."""
+    if slot.vocabulary and token.kind == "word" and token.text.isalpha() and not slot.cased:
+        return token.text.lower()
+    return None
+
+
+def _fit(slot: Slot, token: Token, before: str, context: float, anchored: bool) -> float | None:
     """How well a token's kind suits the slot, None if not at all."""
     match token.kind:
         case "number":
-            return _fit_number(slot, token)
+            return _fit_number(slot, token, before)
         case "path":
-            return 1.0 if slot.takes("path") else None
+            return 1.0 if slot.takes("path") and not _PATTERN.search(token.text) else None
         case "file":
             return 1.0 if slot.takes("file") else 0.8 if slot.takes("path") else 0.6 if slot.takes("word") else None
         case "quoted":
             if token.text.startswith(("/", "~")):
                 return 1.0 if slot.takes("path") else None
-            return 1.0 if slot.takes("quoted") else 0.7 if slot.takes("word") else None
+            one_word = slot.takes("word") > 0 and not re.search(r"\s", token.text)
+            return 1.0 if slot.takes("quoted") else 0.7 if one_word else None
         case "url" | "option":
             return 1.0 if slot.takes(token.kind) else None
-        case "word":
+        case _:
             return _fit_word(slot, token, context, anchored) if slot.takes("word") else None
-    return None
 
 
-def _fit_number(slot: Slot, token: Token) -> float | None:
+def _fit_number(slot: Slot, token: Token, before: str) -> float | None:
     if slot.types & {"integer", "number"}:
+        if before == "by" and not slot.left["by"]:
+            return None  # `scale it by 2` says a difference
         whole = token.value is not None and token.value.is_integer()
         return 0.8 if (whole or "number" in slot.types) and (not token.unit or slot.takes("number")) else None
     if slot.takes("number"):

@@ -49,8 +49,8 @@ _LEAD = re.compile(
     r"[\s,.!:;-]*)*"
 )
 _POLITE = _start(
-    "(?:can|could|will|would) you(?! (?:tell|explain|describe|say|know|remember|think|be able|have|ever|recommend"
-    r"|suggest)\b)",
+    "(?:can|could|will|would) (?:you|u)"
+    r"(?! (?:tell|explain|describe|say|know|remember|think|be able|have|ever|recommend|suggest)\b)",
     "(?:would|do) you mind",
     "(?:can|could|may) i (?:ask|get|trouble) you to",
     "i was wondering if you could",
@@ -78,6 +78,11 @@ _OPENINGS = (
         ),
     ),
     (
+        "gerund",
+        re.compile(r"\w{3,}ing\b"),
+    ),
+    ("report", re.compile(">")),
+    (
         "participle",
         re.compile(
             r"(?!(?:i|we|you|please|get|need|want|make|keep|let|see|what|which|who|where|how|any|is|are|was|were|do|does|did"
@@ -103,6 +108,8 @@ _OPENINGS = (
         _start(
             rf"{_WHO}(?:'ve|'d| have| had| has)? (?:just |already |have )*(?!need|want)\w+ed",
             f"{_WHO} did",
+            f"{_WHO}(?:'ll|'m|'re| will| am| are| is)(?! (?:needing|wanting|asking))",
+            r"to \w+",
         ),
     ),
 )
@@ -134,7 +141,7 @@ _ANYWHERE = (
         "supposition",
         _words(
             r"suppos(?:e|ing)|imagine|hypothetical\w*|pretend|theoretically|in theory|let'?s say",
-            "(?:would|could|should|might) have",
+            "(?:would|could|should|might) have|(?:should|ought to|might|may|could) be",
             "think(?:ing)? (?:of|about)|consider(?:ing)?|planning (?:to|on)",
             "(?:might|may) (?:need|want|have) to",
             "(?:it|that|this) would|would (?:be|help|fix|cause|break|happen)",
@@ -188,6 +195,8 @@ _ANYWHERE = (
         ),
     ),
 )
+_INFLECTED = {"participle": "participle", "gerund": "participle"}
+"""Openings that count only if their last word is a form of a known verb -> the sign they are."""
 _OWN_CLAUSE = frozenset({"ask", "narrative", "participle"})
 """Signs that speak only of the clause they stand in: `I changed the file, reload nginx` still orders the second."""
 _OF_ORDERS = frozenset({"ask", "participle"})
@@ -265,14 +274,14 @@ def _opening(lower: str, clause: tuple[int, int]) -> Sign | None:
         return None
     for kind, pattern in _OPENINGS:
         match = pattern.match(lower, start, clause[1])
-        if match and (kind != "participle" or _inflected(match[0])):
-            return Sign(kind, start, match.end(), clause)
+        if match and (kind not in _INFLECTED or _inflected(match[0])):
+            return Sign(_INFLECTED.get(kind, kind), start, match.end(), clause)
     if lower[start : clause[1]].rstrip().endswith("?"):
         return Sign("ask", start, clause[1], clause)
     return None
 
 
 def _inflected(words: str) -> bool:
-    """True if the last word is a known verb's past (`restarted`, not `memcached`)."""
-    stem = words.split()[-1].removesuffix("ed")
+    """True if the last word is a form of a known verb (`restarted`, not `memcached`)."""
+    stem = words.split()[-1].removesuffix("ed").removesuffix("ing")
     return any(base in SYNONYMS or base in COMMON for base in (stem, stem + "e", stem[:-1]))

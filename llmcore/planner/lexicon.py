@@ -167,6 +167,7 @@ read grep .3
 
 STOP_WORDS = _set(
     """
+no not nor never none cannot without
 a an the this that these those my our your his her its their some such please pls plz kindly thanks thank ok okay hey
 hi hello now just simply quickly also too then so well right again once first next finally afterwards after before and
 or of on in at to for from by with into onto as is are am was were be been being do does did has have had having i we

@@ -23,7 +23,7 @@ from llmcore.planner.words import Token
 NAME = "local"
 _DROP = re.compile(
     r"(?:no|nope|nah|cancel(?: (?:that|it))?|never ?mind|forget (?:it|that|about it)|stop|abort|nothing|none|drop it"
-    r"|leave it)"
+    r"|leave it|(?:i )?(?:don't|do not) know|no idea|not sure|whatever)"
     r"(?: please| thanks| thank you)?[.! ]*",
     re.IGNORECASE,
 )

@@ -12,6 +12,7 @@ from llmcore.intent import Intent
 from llmcore.plan import Effect
 from llmcore.planner import prompt, wording
 from llmcore.planner.guard import blocking
+from llmcore.planner.lexicon import KIND_WORDS
 from llmcore.planner.local import NAME, names_of
 from llmcore.planner.reading import Reader, Reading
 from llmcore.planner.reply import Reply, UnusableReply, parse
@@ -22,6 +23,7 @@ from llmcore.ports import Finished, Model, ModelRequest, TextDelta, Usage
 _ROUNDS = 2
 _LONGEST = 20_000
 _AGREED, _SAME_INTENTS, _ALONE, _LIKENESS = 0.95, 0.85, 0.4, 0.3
+_SLIGHT = 0.2
 _JOINTS = frozenset({"and", "then", ",", ";", "after", "afterwards", "before", "finally", "both"})
 
 
@@ -103,7 +105,7 @@ class ModelPlanner:
             )
         if reply.kind == "answer":
             return Draft(kind="answer", confidence=0.5)
-        refused = self._refused(reply, text, reading)
+        refused = self._refused(reply, text, reading, request)
         if refused is not None:
             return refused
         confidence = self._confidence(reply.steps, reading)
@@ -113,21 +115,46 @@ class ModelPlanner:
             return Draft(kind="clarify", steps=reply.steps, text=asks, confidence=confidence, missing=reply.missing)
         return Draft(kind="plan", steps=reply.steps, confidence=confidence)
 
-    def _refused(self, reply: Reply, text: str, reading: Reading) -> Draft | None:
+    def _refused(self, reply: Reply, text: str, reading: Reading, request: PlanRequest) -> Draft | None:
         """What is said instead of a plan that acts on words which are no order, or order something else."""
         tokens = self._reader.index.lexer.read(text)
-        for step in reply.steps:
-            intent = self._catalog.get(step.intent)
-            if intent.effect is Effect.READ:
-                continue
-            sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, tokens))
-            if sign in ("ask", "question", "supposition"):
-                return Draft(kind="answer", confidence=0.5)
-            if sign is not None or not self._reader.index.orders(tokens, step.intent):
-                return Draft(kind="none", text=wording.cannot([intent], sign), confidence=0.5, nearest=(intent.name,))
+        acting = [step for step in reply.steps if self._catalog.get(step.intent).effect is not Effect.READ]
+        for step in acting:
+            refused = self._no_order(step, text, tokens)
+            if refused is not None:
+                return refused
+        if not acting and reading.sign is not None:
+            names, visible = names_of(request.vocabulary), frozenset(intent.name for intent in request.visible)
+            if self._reader.forbidden(text, names, visible) is not None:
+                return Draft(kind="answer", confidence=0.5)  # a question about an action is not answered by looking
+        if acting and self._other_thing(reply.steps, text, tokens):
+            return Draft(kind="none", text=wording.cannot(self._reader.nearest(reading)), confidence=0.5)
         if reply.kind == "clarify" and not self._may_ask(reply, tokens, text):
             return Draft(kind="none", text=wording.cannot(self._reader.nearest(reading)), confidence=0.5)
         return None
+
+    def _no_order(self, step: DraftStep, text: str, tokens: Sequence[Token]) -> Draft | None:
+        intent = self._catalog.get(step.intent)
+        sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, tokens))
+        if sign in ("ask", "question", "supposition"):
+            return Draft(kind="answer", confidence=0.5)
+        if sign is not None or not self._reader.index.orders(tokens, step.intent):
+            return Draft(kind="none", text=wording.cannot([intent], sign), confidence=0.5, nearest=(intent.name,))
+        return None
+
+    def _other_thing(self, steps: Sequence[DraftStep], text: str, tokens: Sequence[Token]) -> bool:
+        """True if the text names a kind of thing that no step is about (`add a user named alice`)."""
+        spans = [span for step in steps for span in _spans(step, text)]
+        for token in tokens:
+            kinds = KIND_WORDS & set(token.concepts)
+            quoted = any(start <= token.start and token.end <= end for start, end in spans)
+            if (
+                kinds
+                and not quoted
+                and not any(self._reader.index.speaks_of(token, step.intent, _SLIGHT) for step in steps)
+            ):
+                return True
+        return False
 
     def _may_ask(self, reply: Reply, tokens: Sequence[Token], text: str) -> bool:
         """Only ask for values of what was surely asked for: different steps, or one that leaves no word over."""

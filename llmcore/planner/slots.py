@@ -45,6 +45,8 @@ class Slot:
     """For a flag: concepts of the examples that set it."""
     quiet: Counter[str] = field(default_factory=Counter)
     """For a flag: concepts of the examples that do not set it."""
+    cased: bool = False
+    """True if some example's value has a capital letter."""
     used: int = 0
     """In how many examples it has a value."""
 
@@ -147,6 +149,7 @@ def learn(slots: Sequence[Slot], example: Example, tokens: Sequence[Token], lexe
                 continue
             taken.update(range(aligned.first, aligned.last))
             slot.seen[str(item).lower()] += 1
+            slot.cased = slot.cased or str(item) != str(item).lower()
             found.append(aligned)
     _learn_flags(slots, example, [token for index, token in enumerate(tokens) if index not in taken])
     labels = {index: one.slot.label for one in found for index in range(one.first, one.last)}
@@ -234,8 +237,6 @@ def derivation(token: Token, value: Any) -> str | None:
         return "fold"
     if token.kind == "path" and posixpath.normpath(token.text) == value:
         return "plain"
-    if token.kind == "number" and token.unit and f"{token.value:g}{token.unit}" == value:
-        return "same"
     return "singular" if token.kind == "word" and token.text.lower().removesuffix("s") == value else None
 
 

@@ -55,6 +55,14 @@ def test_default_policy(policy: Policy, role: str, intent: str, decision: str) -
         assert verdict.would_allow == "Approval by one person with the role admin or developer."
 
 
+def test_default_policy_stands_where_a_host_lacks_an_effect() -> None:
+    """A rule about changes is no mistake on a host that changes nothing."""
+    reads = load(DEFAULT, INTENTS[:1])
+    assert reads.decide(step("look"), Principal(name="x", role="observer"), Facts()).decision is Decision.ALLOW
+    changes = load(DEFAULT, INTENTS[2:])
+    assert changes.decide(step("restart_it"), Principal(name="x", role="admin"), Facts()).decision is Decision.ASK
+
+
 def test_approved_step_is_allowed_and_an_observers_never(policy: Policy) -> None:
     """Approvals count for those who may ask at all."""
     approved = Facts(target="nginx", approvals=1)

@@ -94,6 +94,16 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert (found.server.port, found.server.host, found.server.rate_limit) == (3, "b", 7)
 
 
+def test_a_host_may_hand_over_an_object_instead_of_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It lies where a file does: checked by itself, below the environment; paths count from the folder of work."""
+    monkeypatch.chdir(tmp_path)
+    conf = {"data_dir": "here", "server": {"port": 1, "host": "a"}}
+    found = load(None, {"LLMCORE_SERVER__PORT": "2"}, conf=conf)
+    assert (found.data_dir, found.server.port, found.server.host) == (tmp_path / "here", 2, "a")
+    with pytest.raises(SettingsError, match="conf: "):
+        load(None, {}, conf={"llm": {"provder": "x"}})
+
+
 def test_environment_reads_json_numbers_truth_and_plain_text(tmp_path: Path) -> None:
     """Each by the type in the schema; deeper keys by more underscores; empty means not set."""
     found = load(

@@ -18,6 +18,7 @@ from llmcore.adapters.sql import StoreOptions, open_store
 from llmcore.alerts import Alerts, runbooks_of
 from llmcore.api import Api, Core
 from llmcore.app import options
+from llmcore.app.meters import Meters
 from llmcore.app.probes import probes
 from llmcore.approval import ApprovalOptions, Approvals
 from llmcore.audit import Audit
@@ -168,7 +169,7 @@ async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock
     queue = LocalQueue(base.store, tasks)
     session = Session(await _segments(base), base.topics, queue, SessionOptions())
     bus = _bus(base)
-    alerts = _alerts(base, session)
+    alerts = _alerts(base, session, await asyncio.to_thread(options.runbooks))
     api = Api(_core(base, session, queue, bus, alerts))
     versions = {"version": __version__, "catalog": host_side.catalog.version, "policy": base.judge.policy.version}
     await base.audit.record("server.start", SYSTEM, **versions)
@@ -176,7 +177,7 @@ async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock
 
 
 async def _base(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> Base:
-    judge = Judge(load_policy(settings, host_side.catalog), options.attributes(settings))
+    policy = await asyncio.to_thread(load_policy, settings, host_side.catalog)
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
     return Base(
@@ -184,7 +185,7 @@ async def _base(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host
         tasks=tasks,
         clock=clock,
         host=host_side,
-        judge=judge,
+        judge=Judge(policy, options.attributes(settings)),
         model=model,
         store=store,
         audit=Audit(store, clock, Redactor(options.secrets(settings)).value),
@@ -245,7 +246,7 @@ def _bus(base: Base) -> Bus:
     return RedisBus(url, base.clock, base.tasks)
 
 
-def _alerts(base: Base, session: Session) -> Alerts:
+def _alerts(base: Base, session: Session, runbooks: Sequence[Mapping[str, Any]]) -> Alerts:
     return Alerts(
         store=base.store,
         topics=base.topics,
@@ -255,7 +256,7 @@ def _alerts(base: Base, session: Session) -> Alerts:
         audit=base.audit,
         clock=base.clock,
         keys={name: key.get_secret_value() for name, key in base.settings.bus.keys.items()},
-        runbooks=runbooks_of(options.runbooks()),
+        runbooks=runbooks_of(runbooks),
         vocabulary=base.host.vocabulary,
     )
 

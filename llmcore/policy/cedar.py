@@ -164,7 +164,8 @@ def schema_of(intents: Iterable[Intent]) -> str:
         "entity Role;",
         *(f"entity {kind} in [Role];" for kind in _KINDS.values()),
         "entity Target { kind: String, production: Bool, owner: String };",
-        *(f'action "{effect.value}";' for effect in Effect),
+        # groups apply too, so that a rule about writes stands where a host has none
+        *(f'action "{effect.value}" {applies};' for effect in Effect),
         *(f'action "{intent.name}" in ["{intent.effect.value}"] {applies};' for intent in intents),
     ]
     return "\n".join(lines)

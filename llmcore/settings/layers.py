@@ -49,8 +49,13 @@ def from_file(path: Path) -> Document:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config.") from None
     except ValueError as error:
         raise SettingsError(f"{path}: is not JSON ({error}); correct it there.") from None
-    check(found, load_schema(), str(path))
-    return _resolved(found, load_schema(), path.absolute().parent, str(path))
+    return from_object(found, path.absolute().parent, str(path))
+
+
+def from_object(found: Any, base: Path, where: str) -> Document:
+    """The settings of a JSON object; relative paths in it count from `base`. Raises SettingsError."""
+    check(found, load_schema(), where)
+    return _resolved(found, load_schema(), base, where)
 
 
 def from_environment(environ: Mapping[str, str]) -> Iterator[Document]:

@@ -12,7 +12,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from llmcore.settings.layers import Document, from_environment, from_file, from_overrides, put_over, variable
+from llmcore.settings.layers import (
+    Document,
+    from_environment,
+    from_file,
+    from_object,
+    from_overrides,
+    put_over,
+    variable,
+)
 from llmcore.settings.schema import SAME_AS, Node, SettingsError, load_schema, suggest
 from llmcore.settings.values import ALIASES, Settings
 
@@ -24,6 +32,7 @@ def load(
     config_path: Path | str | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    conf: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of this process: defaults, then the file, then the environment, then overrides.
 
@@ -31,6 +40,7 @@ def load(
         config_path: JSON file, or None.
         environ: variables; None takes those of the process.
         overrides: `section.key` -> value, from the command line; None values count as not given.
+        conf: what a program that we live in hands over instead of a file; relative paths count from its folder of work.
 
     Raises:
         SettingsError: one line that names the setting, what is wrong and how to fix it.
@@ -39,6 +49,8 @@ def load(
     document: Document = {}
     if config_path is not None:
         put_over(document, from_file(Path(config_path)), schema)
+    if conf is not None:
+        put_over(document, from_object(conf, Path.cwd(), "conf"), schema)
     for layer in from_environment(os.environ if environ is None else environ):  # noqa: TID251 - the one place
         put_over(document, layer, schema)
     for layer in from_overrides(overrides or {}):

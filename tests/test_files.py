@@ -36,8 +36,11 @@ async def test_a_folder_is_listed_as_the_contract_says(machine: Machine) -> None
     ]
     assert found["entries"][1].keys() == {"name", "type", "size", "modified"}
     assert found["entries"][1]["size"] == 6
-    inner = await machine.do("list_content", root="share", path="sub")
-    assert [one["name"] for one in inner["entries"]] == ["b.txt"]
+    for path in ("sub", str(machine.share / "sub")):
+        inner = await machine.do("list_content", root="share", path=path)
+        assert [one["name"] for one in inner["entries"]] == ["b.txt"]
+    with pytest.raises(Forbidden, match="not below"):
+        await machine.do("list_content", root=str(machine.share / "sub"), path="..")
 
 
 @pytest.mark.parametrize("path", ["..", "../..", "/etc", "sub/../.."])

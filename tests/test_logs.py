@@ -1,5 +1,6 @@
 """The pack `logs` on real files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,6 @@ async def test_only_logs_of_the_settings_are_read(machine: Machine) -> None:
             await machine.do("read_log", name=name)
     with pytest.raises(NotFound, match=r"gone\.log"):
         await machine.do("read_log", name="gone")
-    (machine.folder / "gone.log").mkdir()
-    with pytest.raises(Conflict):
+    os.mkfifo(machine.folder / "gone.log")
+    with pytest.raises(Conflict, match="not a regular file"):
         await machine.do("read_log", name="gone")

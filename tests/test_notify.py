@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from llmcore.adapters.host import Bot, guarded_http
+from llmcore.adapters.host import Bot
 from llmcore.adapters.host.guarded_http import Guard
 from llmcore.errors import BadParams, Conflict, Forbidden, LLMCoreError, NotFound, OutcomeUnknown, Unavailable
 from tests.machine import Machine, web_server
@@ -137,7 +137,7 @@ async def test_an_odd_spelling_of_a_number_is_the_number(
         address = socket.inet_ntoa(socket.inet_aton(host))
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(guarded_http.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     machine = await machine_with(tmp_path)
     with pytest.raises(Forbidden):
         await machine.do("simple_http_notify", http=http(f"http://{host}/"))
@@ -170,7 +170,7 @@ async def test_a_name_that_changes_its_mind_gains_nothing(tmp_path: Path, monkey
         inside = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
         return [public, inside]
 
-    monkeypatch.setattr(guarded_http.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     machine = await machine_with(tmp_path)
     with pytest.raises(Forbidden, match="not public"):
         await machine.do("simple_http_notify", http=http("http://rebind.example.com/"))

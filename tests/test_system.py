@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -143,10 +143,9 @@ async def test_names_of_processes_are_kept_for_word_lists() -> None:
     """Looked at again after a while by the snapshot."""
     clock = HandClock()
     service = System(clock)
-    assert service.process_names == ()
+    assert len(service.process_names) == 0
     await service.snapshot()
-    names = service.process_names
-    assert names
+    assert len(service.process_names) > 0
     clock.time += 3600
     process = await asyncio.create_subprocess_exec("sleep", "600")
     try:
@@ -201,11 +200,36 @@ async def test_asking_often_costs_one_measurement(monkeypatch: pytest.MonkeyPatc
     looks: list[float] = []
     real = psutil.cpu_times
 
-    def counted(**options: bool) -> Any:
+    def counted(percpu: Literal[True]) -> Any:
         looks.append(0)
-        return real(**options)
+        return real(percpu)
 
     monkeypatch.setattr(psutil, "cpu_times", counted)
     service = System(HandClock())
     await asyncio.gather(*(service.cpu() for _ in range(20)))
     assert len(looks) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_recent_look_is_the_other_end_of_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting then; one that is too old is not used."""
+    naps: list[float] = []
+    clock = HandClock()
+    service = System(clock)
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        clock.time += seconds
+
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    await service.cpu()
+    clock.time += 5
+    await service.cpu()
+    assert len(naps) == 1
+    clock.time += 100
+    await service.cpu()
+    assert len(naps) == 2
+    for passed, waits in ((0.0, 3), (10.0, 3), (100.0, 4)):
+        clock.time += passed
+        await service.processes()
+        assert len(naps) == waits

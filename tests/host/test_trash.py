@@ -164,7 +164,7 @@ def test_file_systems_without_hard_links_work_too(tmp_path: Path, monkeypatch: p
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "no links here")
 
-    monkeypatch.setattr(trees.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     with opened(tmp_path) as here:
@@ -226,7 +226,7 @@ def test_a_file_of_somebody_else_becomes_ours_when_we_may_not_give_it_back(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "not root")
 
-    monkeypatch.setattr(trees.os, "fchown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
     (tmp_path / "old").write_text("old")
     with opened(tmp_path) as fd, trees.Draft(fd, (tmp_path / "old").stat()) as draft:
         draft.write(b"new")

@@ -152,9 +152,9 @@ class Files:
         return {"name": name, "type": kind(found), "size": found.st_size, "modified": when(found.st_mtime)}
 
     def _below(self, place: Place, path: str) -> Place:
-        """A path relative to a place, which must not lead out of it."""
+        """A path below a place, relative to it or whole."""
         deeper = self._roots.resolve(os.path.join(place.path, path))
-        if path.startswith("/") or not inside(deeper.path, place.path):
+        if not inside(deeper.path, place.path):
             raise Forbidden(f"{path} is not below {place.path}.")
         return deeper
 

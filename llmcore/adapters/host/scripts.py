@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import shlex
-import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -257,8 +256,6 @@ def _is_script(item: "os.DirEntry[str]") -> bool:
 def _names_its_interpreter(path: Path) -> bool:
     """True for a program or a file that begins with `#!`; the kernel starts nothing else."""
     with path.open("rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return False
         return file.read(4).startswith((b"#!", b"\x7fELF"))
 
 

@@ -8,23 +8,26 @@ import logging
 import signal
 import sys
 
-from llmcore.app.build import Built, build
+from llmcore.app.build import Built, House, build
+from llmcore.app.options import secrets
 from llmcore.errors import LLMCoreError
 from llmcore.events import data_event
+from llmcore.redaction import Redactor
 from llmcore.settings import Settings
 
 __all__ = ["Built", "build", "serve"]
 
 log = logging.getLogger(__name__)
 
+RESTART_S = 1.0
+"""Pause before a listener that failed listens again."""
 GRACE_S = 5.0
 """How long running work may take to end once the process is told to stop."""
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Errors of the start are one line on stderr."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr(settings)
     problems: list[str] = []
     try:
         asyncio.run(_run(settings))
@@ -35,6 +38,15 @@ def serve(settings: Settings) -> int:
     for problem in problems:
         print(f"llmcore: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    """Whatever any library logs, at any level, leaves without secrets."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    redactor = Redactor(secrets(settings))
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(redactor)
 
 
 async def _run(settings: Settings) -> None:
@@ -50,7 +62,7 @@ async def _run(settings: Settings) -> None:
             channel = f"{settings.bus.prefix}alerts"
             background = [
                 tasks.create_task(_stats(built, settings.stats.interval_s), name="stats"),
-                tasks.create_task(built.house.alerts.listen(built.house.bus.subscribe(channel)), name="alerts"),
+                tasks.create_task(_alerts(built.house, channel), name="alerts"),
             ]
             _announce(settings, built, port)
             background.append(tasks.create_task(built.house.warm(), name="warm"))
@@ -75,6 +87,16 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
     print(f"llmcore ready on {url}", flush=True)
 
 
+async def _alerts(house: House, channel: str) -> None:
+    """Hear alerts for ever: no frame of anybody may end the process."""
+    while True:
+        try:
+            await house.alerts.listen(house.bus.subscribe(channel))
+        except Exception:
+            log.exception("an alert could not be taken", extra={"action": "alerts"})
+        await asyncio.sleep(RESTART_S)
+
+
 async def _stats(built: Built, interval_s: float) -> None:
     """Real host statistics on `/stats`."""
     base = built.house.base
@@ -82,6 +104,6 @@ async def _stats(built: Built, interval_s: float) -> None:
         try:
             snapshot = await built.stats()
             base.topics.broadcast("/stats", data_event("/stats", snapshot, int(base.clock.now() * 1000)))
-        except (LLMCoreError, OSError):
+        except Exception:  # whatever the machine's counters do, chats go on
             log.exception("statistics could not be read", extra={"action": "stats"})
         await asyncio.sleep(interval_s)

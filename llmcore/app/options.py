@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pydantic import SecretStr
@@ -52,6 +53,9 @@ def secrets(settings: Settings) -> Iterator[str]:
     found += list(settings.bus.keys.values())
     found += [bot.token for bot in settings.notify.telegram_bots.values()]
     yield from (text for secret in found if secret and (text := secret.get_secret_value()))
+    for url in (settings.store.url, settings.bus.url):
+        if password := urlsplit(url.get_secret_value()).password:
+            yield from {password, unquote(password)}
 
 
 def attributes(settings: Settings) -> Callable[[str], Mapping[str, Any]]:

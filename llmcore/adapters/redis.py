@@ -37,7 +37,7 @@ class RedisBus:
         self._redis = Redis.from_url(
             url,
             decode_responses=True,
-            encoding_errors="replace",  # anyone may publish any bytes; what is no text does not fit its signature either
+            encoding_errors="replace",  # anyone may publish any bytes; what is no text fits no signature
             socket_timeout=LATE_S,
             socket_connect_timeout=PUBLISH_S,
             protocol=2,

@@ -44,7 +44,7 @@ async def _preview_copy(source: str, destination: str, *, ctx: Context) -> Previ
 
 
 async def _undo_copy(source: str, destination: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    path = _text(result, "destination") or _text(before, "destination")
+    path = _text(_moved(before, result), "destination")
     return Undo(intent="delete_file", params={"path": path}) if path else None
 
 
@@ -54,8 +54,7 @@ async def _preview_move(source: str, destination: str, *, ctx: Context) -> Previ
 
 
 async def _undo_move(source: str, destination: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    facts = result or before
-    there, back = _text(facts, "destination"), _text(facts, "source")
+    there, back = (_text(_moved(before, result), end) for end in ("destination", "source"))
     if not there or back.startswith("trash:"):
         return None
     return Undo(intent="move_file", params={"source": there, "destination": back})
@@ -115,6 +114,13 @@ def _made(before: Any, result: Any) -> str:
     if isinstance(result, Mapping):
         return _text(result, "path") if result.get("created") else ""
     return _text(before, "path") if isinstance(before, Mapping) and not before.get("exists") else ""
+
+
+def _moved(before: Any, result: Any) -> Any:
+    """What was copied or moved where, or will be; None if something is in the way, which must stay."""
+    if result is None and isinstance(before, Mapping) and before.get("destination_exists"):
+        return None
+    return result or before
 
 
 def _from_trash(result: Any) -> Undo | None:
@@ -232,10 +238,7 @@ async def create_folder(
             {"source": "/srv/www/index.html", "destination": "/srv/www/index.bak"},
         ),
         ("cp config.yaml config.yaml.bak", {"source": "config.yaml", "destination": "config.yaml.bak"}),
-        (
-            "make a copy of /data/orders.csv in /data/old.csv",
-            {"source": "/data/orders.csv", "destination": "/data/old.csv"},
-        ),
+        ("make a copy of /data/a.csv in /data/b.csv", {"source": "/data/a.csv", "destination": "/data/b.csv"}),
         ("duplicate notes.txt as notes-2.txt", {"source": "notes.txt", "destination": "notes-2.txt"}),
         ("please copy report.pdf into the folder outbox", {"source": "report.pdf", "destination": "outbox"}),
         ("back up /etc/app.conf to /etc/app.conf.old", {"source": "/etc/app.conf", "destination": "/etc/app.conf.old"}),
@@ -378,8 +381,8 @@ async def delete_file(path: Path, *, ctx: Context) -> dict[str, Any]:
         ("in /var/reports delete the folder q1", {"root": "/var/reports", "dirname": "q1"}),
         ("delete folder build in root /srv/ci", {"root": "/srv/ci", "dirname": "build"}),
         (
-            "wipe the subfolder old-logs of /data, contents and all",
-            {"root": "/data", "dirname": "old-logs", "delete_non_empty": True},
+            "wipe the subfolder old of /data, contents and all",
+            {"root": "/data", "dirname": "old", "delete_non_empty": True},
         ),
     ],
 )

@@ -160,6 +160,8 @@ async def test_nothing_that_exists_is_overwritten(machine: Machine) -> None:
         for destination in ("sub/b.txt", "sub"):
             preview = await machine.preview(intent, source="a.txt", destination=destination)
             assert preview.before["destination_exists"]
+            asked = {"source": "a.txt", "destination": destination}
+            assert await machine.caller.undo_of(intent, asked, preview.before, None, ANNA) is None
             with pytest.raises(Conflict, match="exists already"):
                 await machine.do(intent, source="a.txt", destination=destination)
     assert (machine.share / "sub" / "a.txt").read_text() == "kept"

@@ -143,7 +143,8 @@ async def test_names_of_processes_are_kept_for_word_lists() -> None:
     """Looked at again after a while by the snapshot."""
     clock = HandClock()
     service = System(clock)
-    assert len(service.process_names) == 0
+    earlier = service.process_names
+    assert earlier == ()
     await service.snapshot()
     assert len(service.process_names) > 0
     clock.time += 3600

@@ -15,17 +15,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
 MACHINE = dict(os.environ)  # noqa: TID251 - what is to be cleaned
 """The environment as the tests found it."""
+TOO_SLOW = hypothesis.HealthCheck.too_slow
+"""A busy machine is no reason to fail."""
 OURS = re.compile(r"LLMCORE_.*|.*_API_KEY|COVERAGE_PROCESS_START")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Clean the environment of this process and of all that it starts; close the way out."""
     config.addinivalue_line("markers", "logs_errors(pattern): the test means to log errors that match the pattern")
+    hypothesis.settings.register_profile("here", deadline=None, derandomize=True, suppress_health_check=[TOO_SLOW])
+    hypothesis.settings.load_profile("here")
     home = tempfile.TemporaryDirectory(prefix="llmcore-home-", ignore_cleanup_errors=True)
     config.add_cleanup(home.cleanup)
     patch = pytest.MonkeyPatch()

@@ -518,3 +518,22 @@ async def test_context_of_a_client_reaches_the_planner_as_history_that_is_not_tr
     assert request.untrusted
     assert [message.role for message in request.history] == ["assistant", "user"]
     assert request.history[1].content.count("</data>") == 1
+
+
+async def test_chat_that_names_a_provider_plans_with_it(play: Stage) -> None:
+    """Not with the usual one."""
+    await play.ended(await play.ask("hello"))
+    assert play.planner.models == []
+    await play.ended(await play.ask("hello", options={"provider": "openai"}))
+    assert play.planner.models == [play.voice]
+
+
+async def test_what_an_observer_may_never_do_is_recognised_and_refused_with_the_reason(play: Stage) -> None:
+    """Instead of claiming that nobody can do it."""
+    play.planner.drafts += [Draft(kind="none", text="I cannot."), plan_of(STOP)]
+    run = await play.ended(await play.ask("stop nginx", OLGA))
+    assert run.error
+    assert run.error["error"] == "forbidden"
+    assert len(play.planner.requests[0].visible) < len(play.planner.requests[1].visible)
+    play.planner.drafts += [Draft(kind="none", text="I cannot."), Draft(kind="none", text="Really not.")]
+    assert (await play.ended(await play.ask("fly", OLGA))).text == "I cannot."

@@ -13,7 +13,7 @@ from llmcore.errors import ProviderError
 from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
 from llmcore.plan import Principal
 from llmcore.planner import Draft, Planner, PlanRequest
-from llmcore.ports import Finished, ModelEvent, ModelRequest, Run, TextDelta, Usage
+from llmcore.ports import Finished, Model, ModelEvent, ModelRequest, Run, TextDelta, Usage
 from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, snapshots
 from llmcore.streams import Topics
 from tests.rooms import ANNA, POLICY, Rooms, rooms
@@ -26,6 +26,14 @@ class Said(Planner):
         """It can do nothing yet."""
         self.drafts: list[Draft] = []
         self.requests: list[PlanRequest] = []
+        self.models: list[Model | None] = []
+
+    @classmethod
+    def over(cls, other: Planner, model: Model | None) -> Planner:
+        """The same, with the model noted."""
+        assert isinstance(other, Said)
+        other.models.append(model)
+        return other
 
     async def plan(self, request: PlanRequest) -> Draft:
         """The next draft."""

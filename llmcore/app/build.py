@@ -155,9 +155,12 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
         tasks=tasks,
         on_alert=house.alerts.webhook,
     )
+    server = Server(options.server(settings), rooms)
+    queue = house.queue
+    server.registry.register(Meters(base.model, house.alerts.counters, base.audit, lambda: queue.depth))
     return Built(
         house=house,
-        server=Server(options.server(settings), rooms),
+        server=server,
         made_password=await base.accounts.bootstrap(options.revealed(settings.admin_password)),
         stats=services["system"].snapshot,
     )
@@ -232,7 +235,8 @@ async def _models(base: Base) -> Callable[[Mapping[str, Any]], Model]:
     usual = hidden(base.model)
 
     def choose(chosen: Mapping[str, Any]) -> Model:
-        return hidden(base.model.using(provider=chosen["provider"])) if "provider" in chosen else usual
+        own = {key: chosen[key] for key in ("provider", "model") if key in chosen}
+        return hidden(base.model.using(**own)) if own else usual
 
     return choose
 

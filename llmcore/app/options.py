@@ -53,6 +53,8 @@ def secrets(settings: Settings) -> Iterator[str]:
     found += list(settings.bus.keys.values())
     found += [bot.token for bot in settings.notify.telegram_bots.values()]
     yield from (text for secret in found if secret and (text := secret.get_secret_value()))
+    addresses = (settings.store.url, settings.bus.url)
+    yield from (password for url in addresses if (password := urlsplit(url.get_secret_value()).password))
     for url in (settings.store.url, settings.bus.url):
         if password := urlsplit(url.get_secret_value()).password:
             yield from {password, unquote(password)}
@@ -105,6 +107,7 @@ def server(settings: Settings) -> ServerOptions:
         static_root=static_folder(),
         frame_ancestors=told.frame_ancestors or ("'none'",),
         rate_limit=float(told.rate_limit),
+        max_sockets=told.max_sockets,
         max_frame_bytes=settings.limits.frame_bytes,
         max_json_depth=settings.limits.json_depth,
         queue_bytes=settings.limits.client_buffer_bytes,
@@ -146,5 +149,6 @@ def _target(told: Target) -> machine.Target:
         restart=told.restart,
         status=told.status,
         scale=told.scale,
+        replicas=told.replicas,
         attributes=told.attributes,
     )

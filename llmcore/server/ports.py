@@ -43,6 +43,8 @@ class ServerOptions:
     """Sources of the Content-Security-Policy that may show the dashboard in a frame."""
     service_id: str = "llmcore"
     """Our name in RPCs that name their addressee."""
+    max_sockets: int = 10_000
+    """WebSockets that may be open at once; one more is answered 503."""
     rate_limit: float = 200.0
     """RPCs a second and user; 0: no limit."""
     max_running: int = 64

@@ -25,6 +25,8 @@ class SocketHandler(Handler, WebSocketHandler):
             raise Forbidden("Pages of this origin are not allowed.")
         if self.hub.stopping:
             raise Unavailable("The server is stopping.")
+        if len(self.hub.sockets) >= self.hub.options.max_sockets:
+            raise Unavailable("Too many clients are connected; try again in a moment.")
         self._session = await self.session(self.get_query_argument("token", "") or self.bearer())
 
     def check_origin(self, origin: str) -> bool:

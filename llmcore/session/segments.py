@@ -68,8 +68,7 @@ class Segments:
             untrusted=window.untrusted,
             mode=asked["mode"],
         )
-        async with self.calls.watched(turn.run.topic):
-            draft = await self.planner.plan(request)
+        draft = await self._drafted(turn, request)
         turn.usage += draft.usage
         turn.answered_by = draft.answered_by
         turn.kind = draft.kind
@@ -84,6 +83,22 @@ class Segments:
             turn.meta = _kept(draft)
             for event in self._say(turn, draft.text or "I cannot do this here."):
                 yield event
+
+    async def _drafted(self, turn: Turn, request: PlanRequest) -> Draft:
+        """What the planner makes of it, with the model that the chat chose; the call ends if nobody reads any more.
+
+        A request for what this caller may never do is recognised too, so that policy can say why not.
+        """
+        options = turn.run.request["options"]
+        chosen = "provider" in options or "model" in options
+        planner = self.planner.over(self.planner, self.models(options)) if chosen else self.planner
+        async with self.calls.watched(turn.run.topic):
+            draft = await planner.plan(request)
+        everything = list(self.catalog)
+        if draft.kind != "none" or len(request.visible) == len(everything):
+            return draft
+        known = await self.planner.over(self.planner, None).plan(replace(request, visible=everything))
+        return known if known.kind == "plan" else draft
 
     async def _history(self, run: Run) -> tuple[Window, Sequence[StoredMessage]]:
         """What was said before, and what the client sent along; a first turn has nothing to read."""

@@ -62,8 +62,8 @@ def served(
 ) -> Iterator[Served]:
     """`llmcore serve` on a free port with a store, a root and scripts of its own; with `script` a scripted model."""
     roots, scripts = folder / "files", folder / "scripts"
-    roots.mkdir()
-    scripts.mkdir()
+    for made in (roots, scripts):
+        made.mkdir(exist_ok=True)
     environment = {
         "LLMCORE_ADMIN_PASSWORD": PASSWORD,
         "LLMCORE_SYSTEM__ROOTS": json.dumps([str(roots)]),
@@ -172,8 +172,7 @@ class Cut:
 
     def __init__(self, target: str) -> None:
         """Listen on a free port of loopback."""
-        parts = urlsplit(target)
-        self._target = (parts.hostname or "", parts.port or 0)
+        self.point(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
@@ -181,6 +180,11 @@ class Cut:
         self.refusing = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+
+    def point(self, target: str) -> None:
+        """Lead new connections there."""
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 0)
 
     def _accept(self) -> None:
         with suppress(OSError):

@@ -37,8 +37,7 @@ const clock = (seconds, step) => {
 };
 
 /** A time of the day or a label as it is. @param {any} label */
-const shortTime = (label) =>
-  times([label, label]) ? localTime(label) : label;
+const shortTime = (label) => (times([label, label]) ? localTime(label) : label);
 
 /** @param {string} name @param {any} display @returns {string} */
 export function summary(name, { labels, values, unit = "" }) {

@@ -22,6 +22,7 @@ const segmentOf = (id) => Number(/\.(\d+)$/.exec(id)?.[1] ?? 1);
  * @property {(planId: string) => Promise<any>} loadPlan
  * @property {(kind: string, id: string, content: any) => void} showCard  alerts, suggestions, diagnoses
  * @property {(text: string) => void} say  to screen readers, politely
+ * @property {(id: string, conversation: Conversation) => Turn[]} adopt  from now on it is the one of that id; what came before
  * @property {(conversation: Conversation) => void} changed  new title or id, or a turn ended
  */
 
@@ -40,6 +41,8 @@ export class Conversation {
     this.failure = signal("");
     this.topic = id ? CHAT + id : "";
     this.loaded = false;
+    /** Events of runs that may be the one being sent: kept until the server has named it. @type {[any, boolean][]} */
+    this.held = [];
   }
 
   /** Load history and follow the topic; safe to call again. */
@@ -180,6 +183,8 @@ export class Conversation {
     } catch (error) {
       this.#refused(turn, /** @type {any} */ (error));
     }
+    const held = this.held.splice(0);
+    batch(() => held.forEach(([data, restarted]) => this.apply(data, restarted)));
     return turn;
   }
 
@@ -205,12 +210,13 @@ export class Conversation {
     if (this.id.value === id) return;
     this.id.value = id;
     this.topic = topic || CHAT + id;
+    this.turns.value = [...this.turns.value, ...this.world.adopt(id, this)];
     this.world.changed(this);
   }
 
   /** @param {Turn} turn @param {import("./wire.js").RpcError} error */
   #refused(turn, error) {
-    if (turn.runId.value) return; // its events came although the answer did not
+    if (turn.runId.value) return; // a reconnection has found it meanwhile
     if (error.code === "disconnected" || error.code === "timeout") turn.lost = true;
     else turn.fail(error.message, error.code);
   }
@@ -237,10 +243,6 @@ export class Conversation {
       : undefined;
     if (turn) return turn;
     const last = turns.at(-1);
-    if (run && last?.status.value === "sending" && !last.runId.value && !last.lost) {
-      last.runId.value = run; // events before the acknowledgement
-      return last;
-    }
     if (!run && !planId && last) return last;
     const made = new Turn("", run ?? planId ?? null);
     if (planId) made.status.value = "done"; // until its run says otherwise
@@ -260,10 +262,20 @@ export class Conversation {
     );
   }
 
+  /** Whether an event's run is unknown while a request waits for the name of its run. @param {string | null} run */
+  #mayBeSent(run) {
+    const sending = this.turns.value.some((turn) => turn.status.value === "sending" && !turn.lost);
+    return sending && !!run && !this.turns.value.some((turn) => turn.runId.value === baseRun(run));
+  }
+
   /** @param {any} data of an envelope @param {boolean} restarted what came before may be incomplete */
   apply(data, restarted) {
     if (restarted) this.reconcile(true).catch(() => {});
     const event = data.event;
+    if (this.held.length || this.#mayBeSent(data.run_id)) {
+      this.held.push([data, false]);
+      return;
+    }
     const run = data.run_id ? baseRun(data.run_id) : event.runId ? baseRun(event.runId) : null;
     if (event.type.startsWith("ACTIVITY_")) {
       this.#activity(event, run);

@@ -77,8 +77,12 @@ const world = {
   loadPlan,
   showCard,
   say,
+  adopt(/** @type {string} */ id, /** @type {Conversation} */ conversation) {
+    const before = conversations.get(id);
+    conversations.set(id, conversation);
+    return before && before !== conversation ? before.turns.value : [];
+  },
   changed(/** @type {Conversation} */ conversation) {
-    if (conversation.id.value) conversations.set(conversation.id.value, conversation);
     if (conversation === current.peek()) remember(conversation.id.value);
     loadEntries();
   },
@@ -89,10 +93,7 @@ function conversationOf(topic, data) {
   const id = data.conversation_id ?? topic.split("/").at(-1);
   const known = conversations.get(id);
   if (known) return known;
-  const shown = current.peek();
-  const expecting = shown && !shown.id.value && shown.turns.value.some((turn) => turn.status.value === "sending");
-  const found = expecting ? shown : new Conversation(id, world);
-  if (expecting) found.name(id, topic); // its events came before the acknowledgement
+  const found = new Conversation(id, world);
   conversations.set(id, found);
   return found;
 }

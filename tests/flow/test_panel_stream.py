@@ -1,6 +1,7 @@
 """Streams in the panel, over a scripted model: shown as they come, stopped at once, whole after every interruption."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -150,6 +151,31 @@ def test_while_the_server_is_away_it_is_said_and_waited_for(open_panel: Open, re
     panel.ready()
     panel.prompt.press("Enter")
     panel.ended(panel.page.locator(".turn"))
+
+
+def test_a_restarted_server_finds_everything_again(open_panel: Open, tmp_path: Path) -> None:
+    """The login holds, answers are there once, a waiting plan can be decided on."""
+    folder = tmp_path / "files" / "made"
+    with served(tmp_path) as first:
+        relay = Cut(first.url)
+        panel = open_panel(relay.url).log_in().ready()
+        panel.tolerated += CUT_ERRORS
+        panel.ended(panel.ask("how full are the disks?"))
+        panel.ended(panel.ask(f"create a folder {folder}"), "waiting")
+        relay.refusing = True
+    expect(panel.page.locator(".connection.offline")).to_be_visible()
+    with served(tmp_path) as second:
+        relay.point(second.url)
+        relay.refusing = False
+        panel.ready()
+        card = panel.page.locator(".plan")
+        card.get_by_role("button", name="Approve and run").click()
+        expect(card.locator(".chip.status")).to_have_text("Done")
+        expect(panel.page.locator(".turn")).to_have_count(2)
+        expect(panel.page.locator(".table-box")).to_have_count(1)
+        assert folder.is_dir()
+        panel.page.goto("about:blank")
+    relay.close()
 
 
 def test_a_provider_that_fails_is_told_with_what_to_do(panel: Panel) -> None:

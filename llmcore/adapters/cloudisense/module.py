@@ -217,7 +217,7 @@ class LLMCore(IModule):  # type: ignore[misc]  # cdscore has no types
             known = now
             await asyncio.sleep(SETTLE_S)
         found = {name.removeprefix("intent_"): "" for name in built_in_intents()}
-        for name in known:
+        for name in sorted(known):
             module: Any = modules.getModule(name)
             if module is not self:
                 intents: Iterable[str] = getattr(module, "supported_intents", tuple)() or ()

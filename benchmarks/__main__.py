@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from benchmarks.processes import Process, python, running
 from benchmarks.report import OURS, Report
 
 LLMCORE = Path(sys.executable).with_name("llmcore")
+STREAMS = 100
 PARTS = ("start", "stream", "first", "rpc", "matcher", "idle", "slow", "broadcast")
 
 
@@ -64,7 +65,9 @@ async def measure(options: argparse.Namespace, report: Report) -> None:
             await one_round(options, report, process, peers)
     if "idle" in options.only:
         with python("benchmarks.vendor") as vendor, product(vendor, report) as process:
-            await memory.idle(Ours(process), report, idle_sockets)
+            ours = Ours(process)
+            await ours.prepare(STREAMS)
+            await memory.idle(ours, report, idle_sockets)
 
 
 async def one_round(options: argparse.Namespace, report: Report, process: Process, peers: Process) -> None:
@@ -73,18 +76,19 @@ async def one_round(options: argparse.Namespace, report: Report, process: Proces
     if "start" in options.only:
         memory.start(LLMCORE, process, report)
     ours = Ours(process)
+    await ours.prepare(STREAMS)
     subjects = (ours, Peer(peers, "relay"), Peer(peers, "sdk"))
 
     async def stream() -> None:
         for subject in subjects:
             await streams.saturated(subject, report, 1_000 if quick else 4_000)
-            await streams.paced(subject, report, 100, 150 if quick else 400)
+            await streams.paced(subject, report, STREAMS, 150 if quick else 400)
 
     async def first() -> None:
         for subject in subjects:
             await streams.first_token(subject, report, 50 if quick else 200)
 
-    parts = {
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
         "stream": stream,
         "first": first,
         "rpc": lambda: calls.rpc(ours, peers, report, 2_000 if quick else 8_000),

@@ -115,21 +115,47 @@ class Peer(Dialect):
 
 
 class Ours(Dialect):
-    """The product, logged in as its administrator."""
+    """The product. Each socket has a user of its own: all sockets of a user get the events of that user's runs."""
 
     name = "llmcore"
 
     def __init__(self, process: Process) -> None:
-        """Log in."""
+        """Log in as the administrator."""
         super().__init__(process)
         digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
         form = urllib.parse.urlencode({"username": "administrator", "password": digest}).encode()
         with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/authorize", form) as answer:
-            self.token = json.load(answer)["data"]["access"]["token"]
+            self.token: str = json.load(answer)["data"]["access"]["token"]
+        self._users: list[str] = []
+        self._taken = 0
+
+    async def prepare(self, users: int) -> None:
+        """Make users and their tokens."""
+        socket = await self.connect_as(self.token)
+        for number in range(len(self._users), users):
+            name = f"user{number}"
+            await self._ask(socket, "user_add", {"name": name, "role": "observer", "password": PASSWORD})
+            self._users.append((await self._ask(socket, "user_token", {"name": name}))["token"])
+        socket.close()
+
+    async def _ask(self, socket: Socket, intent: str, params: dict[str, Any]) -> Any:
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        socket.on_text = answers.put_nowait
+        socket.send(self.rpc(intent, params))
+        answer: dict[str, Any] = {}
+        while "requestid" not in answer:
+            answer = orjson.loads(await answers.get())
+        assert answer["status"] == "success", answer
+        return answer["data"]
 
     async def connect(self) -> Socket:
-        """A socket with the administrator's token."""
-        return await connect(self.process.port, f"/ws?token={self.token}")
+        """A socket of the next user in turn."""
+        self._taken += 1
+        return await self.connect_as(self._users[self._taken % len(self._users)])
+
+    async def connect_as(self, token: str) -> Socket:
+        """A socket of whoever has this token."""
+        return await connect(self.process.port, f"/ws?token={token}")
 
     @staticmethod
     def rpc(intent: str, params: dict[str, Any], request_id: str = "1") -> str:

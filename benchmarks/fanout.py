@@ -6,6 +6,7 @@ Called by the command. The events are those of one chat that all sockets watch, 
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.dialects import Ours
 from benchmarks.processes import Process
@@ -23,14 +24,15 @@ async def broadcast(ours: Ours, peers: Process, report: Report, number: int) -> 
 
 
 async def _ours(ours: Ours, report: Report, number: int) -> bytes:
-    sockets = [await ours.connect() for _ in range(number)]
+    sockets = [await ours.connect_as(ours.token) for _ in range(number)]
     frames: list[bytes] = []
     speaker = sockets[0]
     params = {"prompt": "go", "topic": TOPIC, "params": {"model": "mock-n1-r0", "mode": "answer"}}
     await _until(speaker, b"RUN_FINISHED", lambda: speaker.send(ours.rpc("chat_llm", params)), frames)
     conversation = next(json.loads(frame)["data"]["conversation_id"] for frame in frames if b"rpc_response" in frame)
+    listen = ours.rpc("subscribe_channel", {"topic": TOPIC})
     for socket in sockets:
-        await _until(socket, b"success", lambda s=socket: s.send(ours.rpc("subscribe_channel", {"topic": TOPIC})), [])
+        await _until(socket, b"success", partial(socket.send, listen), [])
     params |= {"conversation_id": conversation, "params": {"model": f"mock-n{EVENTS}-r{RATE}", "mode": "answer"}}
     frames.clear()
     got = [0]

@@ -7,7 +7,7 @@ import itertools
 import time
 
 from benchmarks.report import OURS, Report, percentile
-from llmcore.catalog import Catalog, load
+from llmcore.catalog import Catalog, load_packs
 from llmcore.intent import Effect, Example, Intent
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions, PlanRequest
@@ -60,12 +60,12 @@ def _made_up(verb: str, noun: str) -> Intent:
 
 async def hundred_intents(report: Report, requests: int) -> None:
     """The cost of each of many requests, some of them out of scope, none seen before in these words."""
-    bundled = list(load())
+    bundled = list(load_packs())
     wanted = 100 - len(bundled)
     made_up = [_made_up(verb, noun) for verb, noun in itertools.islice(itertools.product(VERBS, NOUNS), wanted)]
     catalog = Catalog([*bundled, *made_up])
     planner = Planner(catalog, None, PlannerOptions())
-    principal = Principal("administrator", "admin")
+    principal = Principal(name="administrator", role="admin")
     costs = []
     for number in range(requests):
         text = f"{REQUESTS[number % len(REQUESTS)]} {number if number % 3 == 0 else ''}".strip()

@@ -14,6 +14,7 @@ from benchmarks.processes import Process
 from benchmarks.report import OURS, Report
 from benchmarks.wire import connect
 
+ANSWERS = 20
 SILENT = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
 
 
@@ -40,18 +41,31 @@ async def idle(ours: Ours, report: Report, number: int) -> None:
 
 
 async def never_reads(ours: Ours, report: Report) -> None:
-    """A client that asks for 60 MB of text over four chats and reads none of it: the most memory it ever took."""
+    """A client that asks for twenty long answers and reads nothing, beside one that asks the same and reads all."""
+    reading = await _most_memory(ours, reads=True)
+    deaf = await _most_memory(ours, reads=False)
+    report.add("20 long answers: memory, read", OURS, reading / 1024, "MB")
+    report.add("20 long answers: memory, never read", OURS, deaf / 1024, "MB")
+    report.add("reader that never reads: memory", OURS, (deaf - reading) / 1024, "MB")
+
+
+async def _most_memory(ours: Ours, *, reads: bool) -> int:
+    """How far the memory rose while 20 answers of 400 kB came, in KiB."""
+    await settled(ours.process)
     before = highest = ours.process.memory_kib()
     socket = await connect(ours.process.port, f"/ws?token={ours.token}", receive_buffer=4096)
-    socket.transport.pause_reading()
-    for _ in range(4):
-        socket.send(ours.request("mock-n750000-r0"))
-    end = time.monotonic() + 20
-    while time.monotonic() < end and not socket.transport.is_closing():
+    ended = [0]
+    socket.on_text = lambda text: ended.__setitem__(0, ended[0] + text.count(b"RUN_FINISHED"))
+    if not reads:
+        socket.transport.pause_reading()
+    for _ in range(ANSWERS):
+        socket.send(ours.request("mock-n20000-r0"))
+    end = time.monotonic() + 10
+    while time.monotonic() < end and ended[0] < ANSWERS:
         await asyncio.sleep(0.05)
         highest = max(highest, ours.process.memory_kib())
     socket.close()
-    report.add("reader that never reads: memory", OURS, (highest - before) / 1024, "MB")
+    return highest - before
 
 
 async def settled(process: Process) -> None:

@@ -99,7 +99,7 @@ class Shell:
             text = BACKGROUND.replace("{command}", f"exec env {text}")
         self._bash.stdin.write(f"{{ {text}\n}} </dev/null\nlast=$?; echo; echo '{END}'$last; (exit $last)\n")
         self._bash.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self._bash.stdout:
             if line.startswith(END):
                 lines = "".join(lines).removesuffix("\n").splitlines()

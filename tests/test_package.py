@@ -69,7 +69,7 @@ def test_the_wheel_serves_the_dashboard(tmp_path: Path) -> None:
 
     clean = tmp_path / "clean"
     venv.create(clean, with_pip=True, symlinks=True)
-    install = [clean / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel]
+    install = [str(clean / "bin/python"), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
     (packages,) = clean.glob("lib/python*/site-packages")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), "utf-8")

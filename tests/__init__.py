@@ -1,0 +1,1 @@
+"""The tests; a package by name, because a library brings a top-level `tests` of its own."""

@@ -42,6 +42,7 @@ async def idle(ours: Ours, report: Report, number: int) -> None:
 
 async def never_reads(ours: Ours, report: Report) -> None:
     """A client that asks for twenty long answers and reads nothing, beside one that asks the same and reads all."""
+    await _most_memory(ours, reads=True)  # the heap has its size, the model's connections are open
     reading = await _most_memory(ours, reads=True)
     deaf = await _most_memory(ours, reads=False)
     report.add("20 long answers: memory, read", OURS, reading / 1024, "MB")

@@ -36,6 +36,8 @@ class LLMCoreError(Exception):
         super().__init__(message)
         self.message = message
         self.details: dict[str, Any] = details
+        self.result: Any = None
+        """What the work gave although it failed, such as the output of a script; a JSON value."""
 
     def data(self) -> dict[str, Any]:
         """The `data` of an RPC error answer: the code and the details."""

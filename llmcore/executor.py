@@ -92,17 +92,21 @@ class Executor:
         """Run the unsettled steps of a plan (or of `only`) and yield what happens, each step's end last.
 
         Steps that ended in an earlier life of the process are taken from the journal. Cancelling stops the running
-        steps; a mutating one is then `unknown`. One task has to iterate to the end or close the iterator.
+        steps; a mutating one is then `unknown`. One task has to iterate to the end or close the iterator. Raises
+        Unavailable where the journal cannot be written: running steps are then stopped, and nothing new begins.
         """
         chosen = only if only is not None else frozenset(step.id for step in plan.steps)
         approvals = len(plan.approval.given) if plan.approval else 0
-        course = _Course(plan, run_id, actor, approvals, chosen, await self._journaled(plan, run_id))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._drive(course))
-            while (event := await course.events.get()) is not None:
-                yield event
+        course = _Course(plan, run_id, actor, approvals, chosen, await self.journaled(plan, run_id))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drive(course))
+                while (event := await course.events.get()) is not None:
+                    yield event
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from failed
 
-    async def _journaled(self, plan: Plan, run_id: str) -> dict[str, StepResult]:
+    async def journaled(self, plan: Plan, run_id: str) -> dict[str, StepResult]:
         """Results of earlier attempts; one without an outcome is `unknown` unless the intent may be repeated."""
         found: dict[str, StepResult] = {}
         for attempt in await self.store.attempt_list(run_id):
@@ -142,7 +146,7 @@ class Executor:
             if step.id in course.results and step.state is not course.results[step.id].state:
                 course.events.put_nowait(StepEnded(step, course.results[step.id]))
             known = course.results.get(step.id)
-            if known and known.state in (StepState.FAILED, StepState.UNKNOWN) and step.on_error is OnError.STOP:
+            if known and _stops(step, known):
                 course.stopped = True
 
     def _ready(self, course: _Course, running: set[str]) -> list[Step]:
@@ -161,8 +165,7 @@ class Executor:
     @staticmethod
     def _settle(course: _Course, step: Step, result: StepResult) -> None:
         course.results[step.id] = result
-        failed = result.state in (StepState.FAILED, StepState.UNKNOWN)
-        if failed and (step.on_error is not OnError.CONTINUE or result.state is StepState.UNKNOWN):
+        if _stops(step, result):
             course.stopped = True
         course.events.put_nowait(StepEnded(step, result))
 
@@ -247,7 +250,7 @@ class Executor:
         except OutcomeUnknown as unsure:
             error = refused_json(unsure)
         except LLMCoreError as failure:
-            state, error = StepState.FAILED, refused_json(failure)
+            state, value, error = StepState.FAILED, failure.result, refused_json(failure)
         except asyncio.CancelledError:
             error = {"error": "cancelled", "message": f"{step.intent} was stopped while it was running."}
             state = self._interrupted(step)
@@ -307,6 +310,19 @@ def resolve(value: Any, results: Mapping[str, StepResult]) -> Any:
 class _EmptyReference(LLMCoreError):
     code = "not_found"
     status = 404
+
+
+def _stops(step: Step, result: StepResult) -> bool:
+    """True if what came of a step lets no other begin."""
+    if result.state is StepState.FAILED:
+        return step.on_error is not OnError.CONTINUE
+    return result.state is StepState.UNKNOWN
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that made the others be cancelled."""
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def refused_json(error: LLMCoreError) -> dict[str, Any]:

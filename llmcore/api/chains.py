@@ -8,7 +8,7 @@ from llmcore.api.core import ID, TEXT, Caller, Core, rpc
 from llmcore.api.views import run_of
 from llmcore.events import TOPIC_PREFIX
 from llmcore.plan import Origin, Plan, PlanStatus, Step, plan_json
-from llmcore.ports import rfc3339
+from llmcore.ports import Conversation, rfc3339
 from llmcore.session import refuse_unsupported, with_time_limits
 
 _STEPS = {"type": "array"}
@@ -30,20 +30,18 @@ async def chain(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     steps = with_time_limits(core.catalog.steps(raw), core.catalog, raw)
     refuse_unsupported(steps)
     title = params.get("title") or ", then ".join(step.intent for step in steps[:3])
-    plan = await new_plan(core, steps, title, caller, params.get("conversation_id"), params.get("topic"))
-    proposed = await core.session.propose(plan, start=params.get("mode") == "run")
+    plan, new = await new_plan(core, steps, title, caller, params.get("conversation_id"), params.get("topic"))
+    proposed = await core.session.propose(plan, start=params.get("mode") == "run", conversation=new)
     return chain_answer(proposed)
 
 
 async def new_plan(
     core: Core, steps: tuple[Step, ...], title: str, caller: Caller, conversation_id: str | None, topic: str | None
-) -> Plan:
-    """A plan asked for through the api, in the given conversation or a new one."""
+) -> tuple[Plan, Conversation | None]:
+    """A plan asked for through the api, in the given conversation or a new one, which comes with it to be stored."""
     conversation, new = await core.conversations.begin(conversation_id, caller.principal, title)
-    if new:
-        await core.conversations.touch(conversation)
     plan_id = f"pl_{uuid4().hex}"
-    return Plan(
+    plan = Plan(
         plan_id=plan_id,
         requester=caller.principal,
         conversation_id=conversation.conversation_id,
@@ -54,6 +52,7 @@ async def new_plan(
         title=title,
         request=title,
     )
+    return plan, conversation if new else None
 
 
 def chain_answer(plan: Plan) -> dict[str, Any]:

@@ -43,7 +43,11 @@ async def chat_llm(core: Core, params: Mapping[str, Any], caller: Caller) -> Any
         "propose_only": caller.propose_only,
         "first": first,
     }
-    run = await core.session.chat(asked, conversation, topic, caller.principal)
+    try:
+        run = await core.session.chat(asked, conversation, topic, caller.principal)
+    except BadParams as refused:
+        fields = [{**field, "pointer": f"/params{field['pointer']}"} for field in refused.details["fields"]]
+        raise BadParams(refused.message, fields) from refused
     acknowledged = {
         "accepted": True,
         "conversation_id": run.conversation_id,

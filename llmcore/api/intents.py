@@ -75,8 +75,8 @@ async def _read(core: Core, name: str, params: Mapping[str, Any], caller: Caller
 
 async def _change(core: Core, step: Step, caller: Caller) -> Any:
     steps = with_time_limits((step,), core.catalog, [{}])
-    plan = await new_plan(core, steps, step.intent, caller, None, None)
-    proposed = await core.session.propose(plan, start=True)
+    plan, new = await new_plan(core, steps, step.intent, caller, None, None)
+    proposed = await core.session.propose(plan, start=True, conversation=new)
     if proposed.status is PlanStatus.PROPOSED:
         raise ApprovalRequired(
             f"{step.intent} waits for approval as plan {proposed.plan_id}.",

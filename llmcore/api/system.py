@@ -56,10 +56,11 @@ async def status(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     action={"type": "string", "maxLength": 100},
 )
 async def audit_query(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
-    """Records of the audit chain, newest first; for admins."""
+    """Records of the audit chain, newest first: the last ones, or those that follow `after_seq`; for admins."""
     if caller.principal.role != "admin":
         raise Forbidden("Only an admin may read the audit trail.")
-    rows = await core.store.audit_rows(params.get("after_seq", 0), params.get("limit", 1000))
+    after = params.get("after_seq")
+    rows = await core.store.audit_rows(after or 0, params.get("limit", 1000), newest=after is None)
     records = [{"seq": seq, "hash": link, **json.loads(record)} for seq, record, link in rows]
     wanted = params.get("action")
     return {"records": [record for record in reversed(records) if wanted in (None, record.get("action"))]}

@@ -19,6 +19,7 @@ from llmcore.plan import (
     Step,
     StepResult,
     StepState,
+    Undo,
     digest,
     feeding_reads,
     is_reference,
@@ -29,6 +30,9 @@ from llmcore.ports import IntentCaller
 
 LONG_TIMEOUT_S = 3600.0
 """Time-out of a step whose intent may take long and whose plan names none."""
+
+_ANYONES = frozenset({"processes"})
+"""Lists whose names any user of the machine can choose: a value from there is not the host's word."""
 
 Vocabulary = Callable[[], Mapping[str, Sequence[str]]]
 """The lists that the host itself gives: targets, logs, scripts and so on."""
@@ -98,18 +102,21 @@ class Proposer:
             preview = await self.caller.preview(step.intent, params, plan.requester)
         except NotFound:
             return found  # a missing target does not refuse the plan; the step fails when it runs
-        undo = await self._undo(plan.requester, found, preview.before if preview else None)
-        return replace(found, preview=preview, undo=undo)
+        found = replace(found, preview=preview)
+        return replace(found, undo=await self.undo_of(found, None, plan.requester))
 
-    async def _undo(self, principal: Principal, step: Step, before: Any) -> Any:
+    async def undo_of(self, step: Step, result: Any, principal: Principal) -> Undo | None:
+        """The call that takes a change back, as far as it is known now; `result` is None before the change."""
+        before = step.preview.before if step.preview else None
         try:
-            return await self.caller.undo_of(step.intent, step.params, before, None, principal)
+            return await self.caller.undo_of(step.intent, step.params, before, result, principal)
         except LLMCoreError:
             return None
 
     def _from_results(self, before: Iterable[Step], after: Iterable[Step]) -> bool:
         """True if a mutating step got a value out of a result that the host itself does not list."""
-        listed = {str(value) for values in self.vocabulary().values() for value in values}
+        lists = self.vocabulary().items()
+        listed = {str(value) for name, values in lists if name not in _ANYONES for value in values}
         return any(
             value not in listed
             for old, new in zip(before, after, strict=True)

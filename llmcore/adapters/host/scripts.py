@@ -240,13 +240,12 @@ class _Run:
             "output": self._kept.decode("utf-8", "replace"),
             "truncated": self._dropped,
         }
-        if self._stopped:
-            raise LLMCoreError(f"{self.name} was stopped.", **facts)
-        if code < 0:
-            raise LLMCoreError(f"{self.name} was ended by signal {-code}.", **facts)
-        if code > 0:
-            raise LLMCoreError(f"{self.name} ended with exit code {code}.", **facts)
-        return facts
+        if not self._stopped and code == 0:
+            return facts
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        failed = LLMCoreError(f"{self.name} {'was stopped' if self._stopped else how}.", **facts)
+        failed.result = facts
+        raise failed
 
 
 def _is_script(item: "os.DirEntry[str]") -> bool:

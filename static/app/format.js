@@ -73,11 +73,12 @@ export function visible(text) {
   return text.replace(HIDDEN, (c) => `⟨U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
 
-/** `memory_bytes` -> `memory` @param {string} name */
+/** `memory_bytes` -> `memory`, `uptime_s` -> `uptime` @param {string} name */
 export function heading(name) {
-  return name
-    .replace(/_bytes$/, "")
-    .replace(/_percent$/, " %")
+  const bare = name.replace(/_bytes(?=_per_s$|$)/, "").replace(/_per_s$/, " a second");
+  return bare
+    .replace(/_percent(?=_|$)/, " %")
+    .replace(/(?<=\w)_s$/, "")
     .replaceAll("_", " ");
 }
 
@@ -94,7 +95,9 @@ export function cell(column, value) {
   if (typeof value === "string" && TIME.test(value)) return localTime(value);
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") {
-    if (/(_bytes|^bytes|^size)$/.test(column)) return bytes(value);
+    if (/(_bytes|^bytes|^size|_bytes_per_s)$/.test(column)) return bytes(value);
+    if (/_percent(_per_core)?$/.test(column)) return value.toFixed(1);
+    if (/_s$/.test(column) && !/_per_s$/.test(column)) return `${number(value)} s`;
     return /^(pid|ppid|port|uid|gid|job_?id|id|line)$/i.test(column) ? String(value) : number(value);
   }
   if (typeof value === "boolean") return value ? "yes" : "no";

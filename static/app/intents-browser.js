@@ -41,7 +41,7 @@ export function IntentsBrowser({ close }) {
     compose(text);
   };
   return html`<${Dialog} title="What can be done" close=${close} wide>
-    <input type="search" aria-label="Find an intent" placeholder="Find: memory, file, restart …" value=${filter}
+    <input type="search" autofocus aria-label="Find an intent" placeholder="Find: memory, file, restart …" value=${filter}
       onInput=${(/** @type {any} */ e) => setFilter(e.currentTarget.value)} />
     <p class="small muted" role="status">${found.length} of ${intents.value.length}. Click an example to put it into the field; nothing is sent yet.</p>
     <ul class="intents">

@@ -4,7 +4,7 @@
  * What is saved goes to the server as steps; it checks them and answers with a new digest. Used by decision.js.
  */
 
-import { html, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { visible } from "./format.js";
 import { intents } from "./store.js";
 
@@ -72,6 +72,8 @@ function wireStep(step, params) {
 /** @param {{plan: any, save: (steps: any[]) => void, cancel: () => void}} props */
 export function PlanEditor({ plan, save, cancel }) {
   const [problem, setProblem] = useState("");
+  const form = useRef(/** @type {HTMLFormElement | null} */ (null));
+  useEffect(() => form.current?.scrollIntoView({ block: "nearest" }), []);
   const submit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const form = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget));
@@ -90,7 +92,7 @@ export function PlanEditor({ plan, save, cancel }) {
       setProblem(/** @type {Error} */ (error).message);
     }
   };
-  return html`<form class="editor" onSubmit=${submit} noValidate>
+  return html`<form class="editor" ref=${form} onSubmit=${submit} noValidate>
     ${plan.steps.map(
       (/** @type {any} */ step) => html`<fieldset>
         <legend>${step.id} <code>${visible(step.intent)}</code></legend>

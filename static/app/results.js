@@ -8,7 +8,7 @@ import { html } from "../vendor/preact.js";
 import { Chart } from "./chart.js";
 import { title, visible } from "./format.js";
 import { Table } from "./table.js";
-import { Fields } from "./value.js";
+import { Facts } from "./facts.js";
 
 /** @param {{results: {step_id: string, intent: string, display: any}[]}} props */
 export function Results({ results }) {
@@ -25,10 +25,10 @@ function Result({ result }) {
     case "series":
       return html`<${Chart} name=${intent} display=${display} />`;
     case "fields":
-      return html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Fields} fields=${display.fields} /></figure>`;
+      return html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`;
     case "text":
       return html`<figure class="result"><figcaption>${title(intent)}</figcaption>
-        ${display.fields?.length > 0 && html`<${Fields} fields=${display.fields} />`}
+        ${display.fields?.length > 0 && html`<${Facts} facts=${display.fields} />`}
         <pre tabindex="0" aria-label=${title(intent)}>${visible(String(display.text))}</pre></figure>`;
     default:
       return null;

@@ -1,20 +1,36 @@
-/** Keeps the end of a growing log in view while the reader is there, and only then. Used by chat.js and message.js. */
+/**
+ * Keeps what grows in view while the reader is there, and only then: the end of the log, or the beginning of the last
+ * turn once that is taller than the view. Used by chat.js and message.js.
+ */
 
 const NEAR = 60;
+const MARGIN = 20;
 /** @type {HTMLElement | null} */
 let log = null;
 let following = true;
 let frame = 0;
 
-/** @param {HTMLElement | null} element the scrolling log */
+/** @param {HTMLElement | null} element the scrolling log @returns {() => void} stops watching */
 export function watchScroll(element) {
   log = element;
   following = true;
   element?.addEventListener("scroll", noticed, { passive: true });
+  const sizes = new ResizeObserver(stickToEnd); // cards grow by themselves: output of scripts, states of steps
+  if (element?.firstElementChild) sizes.observe(element.firstElementChild);
+  return () => sizes.disconnect();
+}
+
+/** Where the log wants to be. @param {HTMLElement} element */
+function target(element) {
+  const end = element.scrollHeight - element.clientHeight;
+  const turn = [...element.querySelectorAll(".turn")].at(-1);
+  if (!turn) return end;
+  const top = turn.getBoundingClientRect().top - element.getBoundingClientRect().top + element.scrollTop;
+  return Math.min(end, top - MARGIN);
 }
 
 function noticed() {
-  if (log) following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+  if (log) following = Math.abs(target(log) - log.scrollTop) < NEAR;
 }
 
 /** Something grew: at the next frame go to the end, if the reader was there. */
@@ -22,7 +38,7 @@ export function stickToEnd() {
   if (!following || frame) return;
   frame = requestAnimationFrame(() => {
     frame = 0;
-    if (log) log.scrollTop = log.scrollHeight;
+    if (log) log.scrollTop = target(log);
   });
 }
 

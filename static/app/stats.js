@@ -9,7 +9,7 @@ const HEIGHT = 40;
 
 /** @param {(number | null)[]} values percent */
 function path(values) {
-  const step = WIDTH / Math.max(values.length - 1, 29);
+  const step = WIDTH / Math.max(values.length - 1, 11);
   const start = WIDTH - step * (values.length - 1);
   const known = values.map((value, i) => [start + i * step, HEIGHT - 1 - ((value ?? 0) / 100) * (HEIGHT - 4)]);
   return known.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");

@@ -96,6 +96,36 @@ def test_several_steps(text: str, steps: list[str], needs: list[tuple[int, ...]]
         assert [step.needs for step in draft.steps] == needs
 
 
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        (
+            "scale web-1 to 3 replicas and api-2 to 5",
+            [
+                ("scale_target", {"module": "web-1", "replicas": 3}),
+                ("scale_target", {"module": "api-2", "replicas": 5}),
+            ],
+        ),
+        (
+            "last 10 lines of syslog and auth",
+            [("read_log", {"name": "syslog", "lines": 10}), ("read_log", {"name": "auth", "lines": 10})],
+        ),
+        ("nginx log, last 5 lines", [("read_log", {"name": "nginx", "lines": 5})]),
+        ("show cpu, memory and disk at a glance", [("get_system_stats", {})]),
+        (
+            "delete folder old-logs in /srv and all its contents",
+            [("delete_folder", {"root": "/srv", "dirname": "old-logs", "delete_non_empty": True})],
+        ),
+        ("telegram the team that we stop and then restart nginx", []),
+        ("copy /srv/a to /srv/b and back", []),
+        ("list_it and", []),
+    ],
+)
+def test_one_thing_or_several(text: str, steps: list[tuple[str, dict[str, object]]]) -> None:
+    """A list of values is one step a value, unless one step takes them all; what is neither is not planned."""
+    assert calls(plan(text)) == steps
+
+
 def test_values_are_lent() -> None:
     """`it`, a missing value and a name used before mean that of the step before."""
     assert [step.params for step in plan("check the status of redis and restart it").steps] == [{"module": "redis"}] * 2

@@ -185,6 +185,12 @@ async def test_values_inside_objects_are_grounded(loaded: Planner) -> None:
     call = step("simple_http_notify", http={"webhook": ["https://hooks.example.com/x"], "method": "POST"})
     draft, _ = await ask(loaded, text, planned(call))
     assert draft.kind in ("plan", "none")
+    reworded = step("simple_telegram_notify", message="backup of db1 complete")
+    draft, _ = await ask(loaded, "pray telegraph, send by telegram: backup of db1, it is complete!", planned(reworded))
+    assert calls(draft) == [("simple_telegram_notify", {"message": "backup of db1 complete"})]
+    extra = planned(step("restart_target", module="ab", extra="unsaid"))
+    draft, _ = await ask(loaded, "marvellously restart ab", extra)
+    assert calls(draft) == [("restart_target", {"module": "ab"})]
     other = step("simple_http_notify", http={"webhook": ["https://evil.example.com/x"], "method": "POST"})
     draft, _ = await ask(loaded, text, planned(other))
     assert calls(draft) == []

@@ -23,8 +23,8 @@ def only(text: str) -> Token:
     [
         ("/srv/data/a.txt", "path", "/srv/data/a.txt"),
         ("~/notes", "path", "~/notes"),
-        ("./run.sh", "path", "./run.sh"),
-        ("archive/old", "path", "archive/old"),
+        ("./run.sh", "relative", "./run.sh"),
+        ("archive/old", "relative", "archive/old"),
         ("/srv/data,", "path", "/srv/data"),
         ("https://example.com/a?b=1.", "url", "https://example.com/a?b=1"),
         ("backup.sh", "file", "backup.sh"),

@@ -114,7 +114,7 @@ def plain_bag(tokens: Sequence[Token], labels: Mapping[int, str]) -> Bag:
             bag["<within>"] = 1.0
         if number in labels:
             bag[labels[number]] = 1.0
-            if token.kind in ("path", "quoted") and "." in token.text.rpartition("/")[2]:
+            if token.kind in ("path", "relative", "quoted") and "." in token.text.rpartition("/")[2]:
                 bag["<suffix>"] = 1.0
         elif token.typed:
             bag[token.text if token.kind == "option" else f"<{token.kind}>"] = 1.0

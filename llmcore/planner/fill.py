@@ -21,6 +21,7 @@ _SURE = 0.5
 _TAKEN_AS: Mapping[str, frozenset[str]] = {
     "number": frozenset({"number", "word"}),
     "path": frozenset({"path"}),
+    "relative": frozenset({"relative", "path", "file"}),
     "file": frozenset({"file", "path", "word"}),
     "quoted": frozenset({"quoted", "path", "word"}),
     "url": frozenset({"url"}),
@@ -31,6 +32,8 @@ _TAKEN_AS: Mapping[str, frozenset[str]] = {
 """Kinds of token that a slot must have been filled by in some example to take this one."""
 _OPTIONS = 4
 _LIKELY = 0.3
+_HINTED = 0.1
+"""Context that a word no dictionary knows needs to be taken for an optional value."""
 _REQUIRED = 0.15
 
 _PATTERN = re.compile(r"[*?\[\]{}]")
@@ -177,7 +180,7 @@ def _candidate(
 ) -> _Candidate | None:
     listed = names.get(slot.vocabulary or "", {})
     name = listed.get(token.text.lower())
-    if name is not None and token.kind in ("word", "file", "quoted", "path"):
+    if name is not None and token.kind in ("word", "file", "quoted", "path", "relative"):
         return _Candidate(2.0, order, slot, index, "same", name)
     if not slot.kinds.keys() & _TAKEN_AS[token.kind]:
         return None
@@ -215,6 +218,8 @@ def _fit(slot: Slot, token: Token, before: str, context: float, anchored: bool) 
             return _fit_number(slot, token, before)
         case "path":
             return 1.0 if slot.takes("path") and not _PATTERN.search(token.text) else None
+        case "relative":
+            return None if _PATTERN.search(token.text) else 1.0 if slot.takes("relative") else 0.9
         case "file":
             return 1.0 if slot.takes("file") else 0.8 if slot.takes("path") else 0.6 if slot.takes("word") else None
         case "quoted":
@@ -248,7 +253,7 @@ def _fit_word(slot: Slot, token: Token, context: float, anchored: bool) -> float
     if token.namelike:
         return 1.0
     if not token.known:
-        return 0.9
+        return 0.9 if slot.required or context > _HINTED else None
     if token.fuzzy:
         return 0.4
     if token.concepts and (token.concepts[0] in _TOPICS or " " in lower):
@@ -326,7 +331,7 @@ def _text_start(slot: Slot, tokens: Sequence[Token], filled: Filled) -> int | No
 
 
 def _literal(token: Token) -> bool:
-    return token.kind in ("option", "quoted", "number", "path", "file") or token.namelike
+    return token.kind in ("option", "quoted", "number", "path", "relative", "file") or token.namelike
 
 
 def _text_end(slot: Slot, tokens: Sequence[Token], first: int, filled: Filled) -> int:
@@ -369,9 +374,12 @@ def _assume(slot: Slot, filled: Filled) -> None:
 
 
 def _fill_flag(slot: Slot, tokens: Sequence[Token], filled: Filled) -> None:
+    found: list[int] = []
     for index, token in enumerate(tokens):
         marks: Iterable[str] = (token.text,) if token.kind == "option" else token.concepts
         if index not in filled.used and any(slot.triggers[mark] and not slot.quiet[mark] for mark in marks):
-            filled.put(slot, slot.raw.get("True", True))
-            filled.take(slot, tokens, index, index + 1)
-            return
+            found.append(index)
+    if found:
+        filled.put(slot, slot.raw.get("True", True))
+    for index in found:
+        filled.take(slot, tokens, index, index + 1)

@@ -22,7 +22,7 @@ copy: copy cp duplicate clone replicate
 move: move mv relocate rename transfer
 create: create make mkdir add new
 write: write save put store overwrite echo
-read: read cat open view less display print more
+read: read cat open view less display print
 show: show display print give tell view get fetch see present output look
 list: list enumerate ls overview which
 contents: contents content inside contain include

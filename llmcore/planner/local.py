@@ -5,15 +5,17 @@ policy, no model and no intent by name.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
+from llmcore.plan import Effect
 from llmcore.planner import wording
 from llmcore.planner.fill import Filled, Names, fill
 from llmcore.planner.guard import blocking
+from llmcore.planner.index import SAME
 from llmcore.planner.reading import Reader, Reading
 from llmcore.planner.sequence import Chain, SequenceReader
 from llmcore.planner.slots import Slot, derive, lookup
@@ -72,14 +74,29 @@ class LocalPlanner:
     def _fresh(self, text: str, request: PlanRequest, names: Names) -> Draft:
         visible = _visible(request)
         reading = self.reader.read(text, names, visible)
-        if reading.sure:
-            return self._draft(Chain((reading.step,), reading.confidence), request)
         chain = self._sequences.read(text, names, visible)
+        if chain is not None and reading.sure and reading.ranking[0].filled.free:
+            return self._unsure(text, reading, names, request)  # is `and restart nginx` part of the message?
+        if reading.sure and (self._one_thing(reading, text) if chain is None else self._says_all(reading, chain, text)):
+            return self._draft(Chain((reading.step,), reading.confidence), request)
         if chain is not None:
             return self._draft(chain, request)
         if reading.asks:
             return self._draft(Chain((reading.step,), reading.confidence, reading.missing), request)
         return self._unsure(text, reading, names, request)
+
+    def _one_thing(self, reading: Reading, text: str) -> bool:
+        """False if an action would be planned from half of what the text says (`copy a to b and back`)."""
+        best = reading.ranking[0]
+        reads = best.entry.intent.effect is Effect.READ
+        return reads or best.similar >= SAME or not self._sequences.leaves_over(text, best.filled.used)
+
+    def _says_all(self, reading: Reading, chain: Chain, text: str) -> bool:
+        """True if one step says what the chain would: the very words of an example, or all values of the chain."""
+        if reading.ranking[0].similar >= SAME or len({step.intent for step in chain.steps}) > 1:
+            return reading.ranking[0].similar >= SAME
+        spoken = {str(value) for step in chain.steps for value in _values(step.params) if str(value) in text}
+        return chain.steps[0].intent == reading.step.intent and spoken <= {*map(str, _values(reading.step.params))}
 
     def _draft(self, chain: Chain, request: PlanRequest) -> Draft:
         if not chain.missing:
@@ -166,6 +183,14 @@ def _merged(params: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
         inner = found.get(key)
         found[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return found
+
+
+def _values(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _values(inner)
+    else:
+        yield value
 
 
 def names_of(vocabulary: Mapping[str, Sequence[str]]) -> Names:

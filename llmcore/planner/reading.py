@@ -3,6 +3,7 @@
 Used by `local`, `sequence` and, to check on a model, by `model`. Knows no conversation and no policy.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ _LEFT_OVER = {True: 0.35, False: 0.6}
 """How much may stay unexplained: for what mutates, for reads; in words."""
 _ASKING = 0.25
 """The same where a question about a missing value is to be asked."""
+_ALIKE = 0.9
+"""Likeness to an example that speaks of a deed and still asks for facts (`which services can I restart?`)."""
+_WANTS = re.compile(r"(?:i|we) (?:need|want|would like) (?:an?|some|another|\d+)\b")
+"""A wish to have something that is not there yet."""
+_STATE = frozenset({"which", "what", "what's", "is", "are", "any"})
+"""How questions for facts begin, rather than for what happened."""
 _NEAREST = 3
 _NEAR_ENOUGH = 0.02
 _ACTING = 0.4
@@ -69,21 +76,22 @@ class Reader:
         tokens = self.index.lexer.read(text) if tokens is None else tokens
         text_sign = blocking(text, mutates=True)
         ranking: Sequence[Match] = self.index.rank(tokens, text, names, visible & self._reads if text_sign else visible)
-        if text_sign is None:
-            ranking = self._without_idle(ranking, tokens)
+        ranking = self._without_idle(ranking, tokens) if text_sign is None else self._without_deeds(ranking, tokens)
         if not ranking:
             return Reading((), 0.0, False, False, text_sign)
         best = ranking[0]
         mutates = best.entry.intent.effect is not Effect.READ
         sign = blocking(text, mutates=mutates, quoted=best.filled.spans, evidence=best.evidence if mutates else None)
         confidence = self.calibration.confidence(ranking)
-        clear = sign is None and not best.unexplained
+        clear = sign is None and not best.unexplained and bool(best.evidence)
         enough = confidence >= self.options.threshold
         sure = (
             clear and enough and not best.filled.missing and best.left_over <= _LEFT_OVER[mutates] and self._valid(best)
         )
         enough = confidence >= self.options.asking
-        asks = clear and enough and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best)
+        asks = (
+            clear and enough and bool(best.filled.missing) and best.left_over <= _ASKING and self._may_ask(best, tokens)
+        )
         return Reading(ranking, confidence, sure, asks, sign or text_sign)
 
     def nearest(self, reading: Reading) -> list[Intent]:
@@ -107,6 +115,8 @@ class Reader:
 
     def _without_idle(self, ranking: Sequence[Match], tokens: Sequence[Token]) -> Sequence[Match]:
         """Leave out what only tells something, if the text begins with the verb of some action."""
+        if _WANTS.match(" ".join(token.text.lower() for token in tokens[:4])):
+            return [match for match in ranking if match.entry.intent.effect is not Effect.READ]
         head = imperative(tokens)
         if head is None or not head.concepts:
             return ranking
@@ -120,8 +130,22 @@ class Reader:
             or 2 * max(match.entry.chance(concept) for concept in head.concepts) >= acting
         ]
 
-    def _may_ask(self, match: Match) -> bool:
-        return bool(match.evidence) and not match.filled.free
+    def _without_deeds(self, ranking: Sequence[Match], tokens: Sequence[Token]) -> Sequence[Match]:
+        """Leave out what tells of a thing, if the question is about what was or will be done to it."""
+        asks_for_state = tokens[0].text.lower() in _STATE
+        deeds = [concept for token in tokens for concept in token.concepts if self.index.acting(concept) >= _ACTING]
+        return [
+            match
+            for match in ranking
+            if (asks_for_state and match.similar >= _ALIKE)
+            or all(4 * match.entry.chance(deed) >= self.index.acting(deed) for deed in deeds)
+        ]
+
+    def _may_ask(self, match: Match, tokens: Sequence[Token]) -> bool:
+        """A verb alone (`stop`) or with a word that may be anything says too little to ask further."""
+        said = [index for index, token in enumerate(tokens) if not token.stop]
+        guessed = any(not tokens[index].known and not tokens[index].namelike for index in match.filled.used)
+        return bool(match.evidence) and len(said) > 1 and not guessed and not match.filled.free
 
     def _valid(self, match: Match) -> bool:
         try:

@@ -5,12 +5,13 @@ stands for, or the verb that `and postgres` leaves out.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from llmcore.plan import Effect
 from llmcore.planner.fill import Names, fill
 from llmcore.planner.guard import signs
+from llmcore.planner.lexicon import QUANTIFIERS
 from llmcore.planner.reading import Reader, Reading
 from llmcore.planner.slots import Slot, lookup
 from llmcore.planner.values import DraftStep
@@ -54,6 +55,17 @@ class SequenceReader:
         if not 2 <= len(parts) <= _MOST:
             return None
         return self._from(parts, Chain(), names, visible)
+
+    def leaves_over(self, text: str, used: Collection[int]) -> bool:
+        """True if the text goes on behind a joint with words that no value of the one step took."""
+        tokens = self._reader.index.lexer.read(text)
+        begun = joined = False
+        for index, token in enumerate(tokens):
+            joined = joined or (begun and _joins(token))
+            begun = begun or not token.stop
+            if joined and not token.stop and index not in used and token.text.lower() not in QUANTIFIERS:
+                return True
+        return False
 
     def _from(self, parts: Sequence[_Part], chain: Chain, names: Names, visible: frozenset[str]) -> Chain | None:
         """The chain with all of `parts` behind it; a part may be several pieces (`files a and b`)."""
@@ -111,23 +123,32 @@ class SequenceReader:
         return self._add(chain, steps, confidence, part)
 
     def _ellipsis(self, part: _Part, chain: Chain, names: Names) -> Chain | None:
-        """`stop nginx and postgres`: the intent of the step before with another value."""
+        """`stop nginx and postgres`, `scale a to 2 and b to 3`: the intent of the step before with other values."""
         before = chain.steps[-1]
-        slot = self._main_slot(before)
-        if slot is None:
-            return None
         tokens = self._reader.index.lexer.read(part.text)
-        filled = fill([slot], tokens, part.text, names)
-        spoken = [index for index, token in enumerate(tokens) if not token.stop and index not in filled.used]
-        if filled.missing or any(not self._reader.index.speaks_of(tokens[index], before.intent) for index in spoken):
+        params = self._other_values(before, tokens, part.text, names)
+        if params is None or signs(part.text):
             return None
-        if any(sign for sign in signs(part.text)):
-            return None
-        step = DraftStep(intent=before.intent, params={**before.params, **filled.params}, needs=before.needs)
-        confidence = min(chain.confidence, _LENT * chain.confidence)
+        step = DraftStep(intent=before.intent, params=params, needs=before.needs)
+        confidence = _LENT * chain.confidence
         if part.ordered:
             return self._add(chain, [replace(step, needs=())], confidence, part)
         return replace(chain, steps=(*chain.steps, step), confidence=confidence)
+
+    def _other_values(
+        self, before: DraftStep, tokens: Sequence[Token], text: str, names: Names
+    ) -> dict[str, object] | None:
+        """All values of the intent anew, or only the one that it is about; None if words are left over."""
+        main = self._main_slot(before)
+        slots = self._reader.index.entries[before.intent].slots
+        for wanted, kept in ((slots, {}), ([main] if main else [], before.params)):
+            filled = fill(wanted, tokens, text, names)
+            rest = [token for index, token in enumerate(tokens) if not token.stop and index not in filled.used]
+            spoken = all(self._reader.index.speaks_of(token, before.intent) for token in rest)
+            whole = kept or filled.params.keys() >= before.params.keys()
+            if whole and filled.used and not filled.missing and not filled.free and spoken:
+                return {**kept, **filled.params}
+        return None
 
     def _lend(self, part: _Part, reading: Reading, chain: Chain) -> Chain | None:
         """`… and check the status`: a missing value is that of the step before."""
@@ -185,12 +206,16 @@ def _same_kind(one: Slot, other: Slot) -> bool:
     return one.vocabulary == other.vocabulary if one.vocabulary or other.vocabulary else one.name == other.name
 
 
+def _joins(token: Token) -> bool:
+    return token.text.lower() in _JOINTS and token.kind in ("word", "punct")
+
+
 def _parts(text: str, tokens: Sequence[Token]) -> list[_Part]:
     """The pieces between `and`, `then`, commas and the like; pieces without content join the one before."""
     found: list[_Part] = []
     start, ordered, content = 0, False, False
     for index, token in enumerate([*tokens, None]):
-        joint = token is None or (token.text.lower() in _JOINTS and token.kind in ("word", "punct"))
+        joint = token is None or _joins(token)
         if token is not None and not joint:
             content = content or not token.stop
             continue

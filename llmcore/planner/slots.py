@@ -235,7 +235,7 @@ def derivation(token: Token, value: Any) -> str | None:
         return "same"
     if token.text.lower() == str(value).lower():
         return "fold"
-    if token.kind == "path" and posixpath.normpath(token.text) == value:
+    if token.kind in ("path", "relative") and posixpath.normpath(token.text) == value:
         return "plain"
     return "singular" if token.kind == "word" and token.text.lower().removesuffix("s") == value else None
 
@@ -274,12 +274,12 @@ def _span(slot: Slot, value: str, text: str, tokens: Sequence[Token], taken: set
 _LIKELY: Mapping[str, tuple[str, ...]] = {
     "url": ("url",),
     "webhook": ("url",),
-    "path": ("path", "file"),
-    "source": ("path", "file"),
-    "destination": ("path", "file"),
-    "file": ("path", "file"),
-    "dir": ("path", "file"),
-    "root": ("path", "file"),
+    "path": ("path", "relative", "file"),
+    "source": ("path", "relative", "file"),
+    "destination": ("path", "relative", "file"),
+    "file": ("path", "relative", "file"),
+    "dir": ("path", "relative", "file"),
+    "root": ("path",),
     "id": ("word", "number"),
     "text": ("quoted",),
     "message": ("quoted",),

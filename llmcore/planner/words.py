@@ -38,7 +38,7 @@ class Token:
     """One piece of the text."""
 
     kind: str
-    """`word`, `path`, `file` (dotted), `url`, `quoted`, `number`, `option` or `punct`."""
+    """`word`, `path`, `relative` (path), `file` (dotted), `url`, `quoted`, `number`, `option` or `punct`."""
     text: str
     """As written, without quotation marks."""
     start: int
@@ -99,6 +99,7 @@ class Lexer:
             text = text.rstrip(".,:;!?)") or text
             if kind == "path" and not text.startswith(("/", "~", ".")) and self._alternatives(text):
                 return self._linked(text, start)
+            kind = "relative" if kind == "path" and text[0] not in "/~" else kind
             return [Token(kind, text, start, start + len(text))]
         if kind == "word":
             return [self._word(text, start)]

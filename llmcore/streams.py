@@ -120,7 +120,7 @@ class Topics:
                 )
             self._open.setdefault(topic, set()).add(sink)
             return
-        await self._check_reader(topic, sink.principal)
+        await self.check_reader(topic, sink.principal)
         found = self._topics.get(topic)
         if found is None:
             self._early.setdefault(topic, set()).add(sink)
@@ -138,7 +138,8 @@ class Topics:
             found.subscribers.discard(sink)
             found.audience = None
 
-    async def _check_reader(self, topic: str, principal: Principal) -> None:
+    async def check_reader(self, topic: str, principal: Principal) -> None:
+        """Raise Forbidden for the topic of another user's conversation."""
         found = self._topics.get(topic)
         if found is not None and principal.name in found.participants:
             return

@@ -148,6 +148,14 @@ async def test_the_exit_code_of_a_status_command_is_the_state(tmp_path: Path, co
     assert (await machine.do("get_target_status", module="x"))["state"] == state
 
 
+@pytest.mark.parametrize(("said", "state"), [("stopped", "stopped"), ("failed", "failed"), ("4711", "running")])
+@pytest.mark.asyncio
+async def test_a_state_that_a_status_command_prints_counts(tmp_path: Path, said: str, state: str) -> None:
+    """More than its exit code."""
+    machine = await machine_with(tmp_path, targets={"x": Target(status=("/bin/echo", said))})
+    assert (await machine.do("get_target_status", module="x"))["state"] == state
+
+
 @pytest.mark.asyncio
 async def test_a_status_that_cannot_be_asked_is_unknown(tmp_path: Path) -> None:
     """Too slow, or not there."""

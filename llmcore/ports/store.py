@@ -143,8 +143,10 @@ class Store(Protocol):
         """
         ...
 
-    async def audit_rows(self, after_seq: int = 0, limit: int = 1000) -> Sequence[tuple[int, str, str]]:
-        """`(seq, record, hash)` in order."""
+    async def audit_rows(
+        self, after_seq: int = 0, limit: int = 1000, *, newest: bool = False
+    ) -> Sequence[tuple[int, str, str]]:
+        """`(seq, record, hash)` in order; the first `limit` after `after_seq`, or the `newest`."""
         ...
 
     # alerts

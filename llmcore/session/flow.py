@@ -58,6 +58,7 @@ class Session:
             request=dict(asked),
         )
         conversations = self._do.conversations
+        await self._topics.check_reader(topic, owner)  # before anything is stored
         await asyncio.gather(
             conversations.touch(conversation),
             self._topics.open(topic, conversation.conversation_id, owner),
@@ -68,11 +69,12 @@ class Session:
         await self._enqueue(run)
         return run
 
-    async def propose(self, plan: Plan, start: bool) -> Plan:
+    async def propose(self, plan: Plan, start: bool, conversation: Conversation | None = None) -> Plan:
         """Take a plan from outside: refused, prepared for a decision, or (with `start`) run if nobody has to be asked.
 
-        Returns once the plan can be decided on or runs; after `wait_s` as it is then. Raises Forbidden with rules and
-        reason where policy denies a step.
+        Returns once the plan can be decided on or runs; after `wait_s` as it is then. `conversation` is one that is not
+        stored yet. Raises Forbidden where policy denies a step (with rules and reason) or the topic is another's; then
+        nothing is kept.
         """
         judged = self._do.proposer.judged(plan)
         refused = self._do.proposer.refusal(judged)
@@ -90,6 +92,8 @@ class Session:
         asks = self._do.proposer.asks(judged)
         reads = self._do.proposer.first_reads(judged) if asks else frozenset()
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+        if conversation is not None:
+            await self._do.conversations.touch(conversation)
         if not reads:
             sealed = await self._do.proposer.sealed(judged, {})
             await self._do.store.plan_put(sealed)

@@ -286,6 +286,7 @@ async def test_audit_records_are_chained(store: SqlStore) -> None:
     assert rows[0] == (1, '{"a":"Zoë","b":1}', link("0" * 64, '{"a":"Zoë","b":1}'))
     assert verify(rows, Head(104, rows[-1][2])).ok
     assert [row[0] for row in await store.audit_rows(after_seq=2, limit=2)] == [3, 4]
+    assert [row[0] for row in await store.audit_rows(limit=2, newest=True)] == [103, 104]
 
 
 @pytest.mark.asyncio

@@ -15,10 +15,10 @@ from llmcore.adapters.host.names import pick
 from llmcore.adapters.host.processes import Setting, environment, run, run_into
 from llmcore.errors import Conflict, LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
 
-RUNNING, STOPPED, FAILED, UNKNOWN = "running", "stopped", "failed", "unknown"
+RUNNING, STOPPED, FAILED, UNKNOWN = _STATES = ("running", "stopped", "failed", "unknown")
 _UNIT_STATES = {"active": RUNNING, "reloading": RUNNING, "inactive": STOPPED, "failed": FAILED}
 _COMMAND_STATES = {0: RUNNING, 1: STOPPED, 3: STOPPED}
-"""What a status command's exit code means: 0 and 3 as init scripts say it, 1 as `pgrep` and `test` do."""
+"""What a status command's exit code means (0 and 3 as for init scripts, 1 as for `pgrep`), if it prints no state."""
 _OUTPUT_CHARS = 4000
 _PARALLEL = 8
 
@@ -170,8 +170,9 @@ class Targets:
         target = self._options.targets[name]
         try:
             if target.status is not None:
-                code, _ = await self._ask(target.status)
-                return _COMMAND_STATES.get(code, UNKNOWN)
+                code, text = await self._ask(target.status)
+                said = text.strip()
+                return said if said in _STATES else _COMMAND_STATES.get(code, UNKNOWN)
             if target.unit is not None:
                 _, text = await self._ask(("systemctl", "show", "--property=ActiveState", "--value", "--", target.unit))
                 return _UNIT_STATES.get(text.strip(), UNKNOWN)

@@ -35,11 +35,14 @@ class Ledger(Base):
         texts = [dumps(record, canonical=True) for record in records]
         return self._writer.submit(lambda connection: self._chain.append(connection, texts), chained=True)
 
-    async def audit_rows(self, after_seq: int = 0, limit: int = 1000) -> Sequence[tuple[int, str, str]]:
-        """`(seq, record, hash)` in order."""
-        query = select(schema.audit).where(schema.audit.c.seq > after_seq).order_by(schema.audit.c.seq).limit(limit)
+    async def audit_rows(
+        self, after_seq: int = 0, limit: int = 1000, *, newest: bool = False
+    ) -> Sequence[tuple[int, str, str]]:
+        """`(seq, record, hash)` in order; the first `limit` after `after_seq`, or the `newest`."""
+        seq = schema.audit.c.seq
+        query = select(schema.audit).where(seq > after_seq).order_by(seq.desc() if newest else seq).limit(limit)
         rows = await self._read(lambda connection: connection.execute(query).all())
-        return [(row.seq, row.record, row.hash) for row in rows]
+        return [(row.seq, row.record, row.hash) for row in (reversed(rows) if newest else rows)]
 
     async def event_first_seen(self, event_id: str, at: float) -> bool:
         """True the first time an event id is told, for all nodes; later False."""

@@ -7,6 +7,7 @@ holds for every catalogue: nothing that mutates is planned while such a sign sta
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from llmcore.planner.lexicon import COMMON, SYNONYMS
 
@@ -215,8 +216,9 @@ class Sign:
     clause: tuple[int, int]
 
 
-def signs(text: str) -> list[Sign]:
-    """All signs, in no particular order."""
+@lru_cache(maxsize=64)
+def signs(text: str) -> tuple[Sign, ...]:
+    """All signs, in no particular order; remembered, as each reading of a text asks for them twice."""
     lower = _BLANK.sub(lambda match: "§" * len(match[0]), text.lower().replace("\u2019", "'"))
     clauses = _clauses(lower)
     found = [sign for clause in clauses if (sign := _opening(lower, clause))]
@@ -224,7 +226,7 @@ def signs(text: str) -> list[Sign]:
         for match in pattern.finditer(lower):
             clause = next((one for one in clauses if one[0] <= match.start() < one[1]), (0, len(lower)))
             found.append(Sign(_told(kind, clause, found), match.start(), match.end(), clause))
-    return found
+    return tuple(found)
 
 
 def _told(kind: str, clause: tuple[int, int], found: Iterable[Sign]) -> str:

@@ -16,7 +16,7 @@ from llmcore.planner.fill import Filled, Names, fill
 from llmcore.planner.lexicon import KIND_WORDS, QUANTIFIERS, RELATED, WEAK
 from llmcore.planner.words import ADVERB, Lexer, Token
 
-_NEAR = 6
+_NEAR = 5
 """How many intents are looked at closely."""
 _STRONG = 0.6
 SAME = 0.97

@@ -141,6 +141,15 @@ def test_table_has_units_and_says_what_it_leaves_out() -> None:
     assert f"{25 - MAX_ROWS} more rows" in text
 
 
+def test_series_is_told_in_a_sentence_beside_its_facts() -> None:
+    """The chart is for the panel; the words are for everybody."""
+    points = [{"at": f"12:0{minute}", "value": value} for minute, value in enumerate((3, 9.5, 4))]
+    text = text_of(plan_of(step("s1")), settled({"usage_percent": 4.0, "unit": "percent", "points": points}))
+    assert "| usage % | 4.0 % |" in text
+    assert "From 12:00 to 12:02: between 3 and 9.5 percent, at last 4." in text
+    assert "no points" in text_of(plan_of(step("s1")), settled({"points": [{"at": "1"}]}))
+
+
 def test_code_fence_in_a_file_does_not_end_the_fence_around_it() -> None:
     """A file cannot write Markdown of its own."""
     text = text_of(plan_of(step("s1")), settled({"content": "```\n# not a heading\n````"}))

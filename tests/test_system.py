@@ -39,6 +39,23 @@ async def test_everything_at_once(machine: Machine) -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_was_seen_before_is_a_series(machine: Machine) -> None:
+    """Of processor and memory, oldest first, once there is enough of it."""
+    assert "points" not in await machine.do("get_cpu_stats")
+    for _ in range(3):
+        await machine.services["system"].snapshot()
+    for intent, part, name in (
+        ("get_cpu_stats", "cpu", "usage_percent"),
+        ("get_memory_stats", "memory", "used_percent"),
+    ):
+        found = await machine.do(intent)
+        assert found["unit"] == "percent"
+        assert len(found["points"]) == 3
+        assert all(0 <= point["value"] <= 100 and point["at"].endswith("Z") for point in found["points"])
+        assert name in found, part
+
+
+@pytest.mark.asyncio
 async def test_cpu_figures_are_measured(machine: Machine) -> None:
     """Each core between 0 and 100, and the whole is their mean."""
     found = await machine.do("get_cpu_stats")

@@ -163,14 +163,22 @@ def _best(
     return max(best, _best(options[1:], chosen), key=lambda found: found[0])
 
 
+_CONTAINING = frozenset({"in", "from", "below", "under", "inside", "within", "of"})
+
+
 def _share(wanted: Sequence[Slot], tokens: Sequence[Token], filled: Filled) -> None:
-    """One path for two slots (`delete the folder /srv/www/old`) where an example showed that."""
+    """One path for two slots (`delete the folder /srv/www/old`) where an example showed that.
+
+    Not a path that something else is said to be in: `the folder all in /srv/www` is not the folder /srv/www.
+    """
     heads = [slot for slot in wanted if slot.shapes["path", "head"]]
     tails = [slot for slot in wanted if slot.shapes["path", "tail"]]
     for head, tail in zip(heads, tails, strict=False):
         owners = {head.label, tail.label}
         at = [index for index, owner in filled.owner.items() if owner in owners]
-        if len(at) == 1 and tokens[at[0]].kind == "path" and "/" in tokens[at[0]].text.strip("/"):
+        inside = bool(at) and at[0] > 0 and tokens[at[0] - 1].text.lower() in _CONTAINING
+        whole = len(at) == 1 and tokens[at[0]].kind == "path" and "/" in tokens[at[0]].text.strip("/")
+        if whole and not inside:
             filled.put(head, derive(tokens[at[0]], "head", head))
             filled.put(tail, derive(tokens[at[0]], "tail", tail))
 

@@ -62,6 +62,7 @@ def _series(result: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> d
         "unit": str(result.get("unit", "")),
         "labels": [point.get("at", number) for number, point in enumerate(points)],
         "values": [point.get("value") for point in points],
+        "fields": [[key, value] for key, value in result.items() if key not in ("points", "unit")],
     }
 
 
@@ -115,14 +116,28 @@ def _markdown(display: Mapping[str, Any]) -> str:
         case "table":
             return _table(display["columns"], display["rows"])
         case "series":
-            pairs = list(zip(display["labels"], display["values"], strict=True))
-            return _table(["time", f"value {display['unit']}".strip()], [list(pair) for pair in pairs])
+            return f"{_fields(display['fields'])}\n\n{_course(display)}".strip()
         case "fields":
-            return _table(["", ""], [[_label(key), _value(key, value)] for key, value in display["fields"]])
+            return _fields(display["fields"])
         case _:
             facts = ", ".join(f"{_label(key)} {_cell(_value(key, value))}" for key, value in display.get("fields", ()))
             text = _fenced(display["text"]) if display["text"] else ""
             return f"{facts}\n\n{text}".strip()
+
+
+def _fields(fields: Sequence[Sequence[Any]]) -> str:
+    return _table(["", ""], [[_label(key), _value(key, value)] for key, value in fields]) if fields else ""
+
+
+def _course(display: Mapping[str, Any]) -> str:
+    """A series in a sentence, for those who do not see the chart."""
+    values = [value for value in display["values"] if isinstance(value, int | float)]
+    if not values:
+        return "There are no points to show."
+    span = f"From {display['labels'][0]} to {display['labels'][-1]}"
+    unit = f" {display['unit']}" if display["unit"] else ""
+    low, high, last = min(values), max(values), values[-1]
+    return f"{_escaped(span)}: between {low:g} and {high:g}{_escaped(unit)}, at last {last:g}."
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

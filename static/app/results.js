@@ -23,7 +23,9 @@ function Result({ result }) {
     case "table":
       return html`<${Table} name=${intent} columns=${display.columns} rows=${display.rows} />`;
     case "series":
-      return html`<${Chart} name=${intent} display=${display} />`;
+      return html`<${Chart} name=${intent} display=${display} />
+        ${display.fields?.length > 0 &&
+        html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`}`;
     case "fields":
       return html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`;
     case "text":

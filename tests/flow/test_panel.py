@@ -55,6 +55,23 @@ def test_memory_eaters_come_as_a_table_answered_locally(panel: Panel) -> None:
     assert pids == sorted(pids)
 
 
+def test_metrics_come_as_a_chart_with_its_facts_and_a_table_instead(open_panel: Open, tmp_path: Path) -> None:
+    """The real processor of the last moments; a sentence for those who do not see it."""
+    with served(tmp_path, more={"LLMCORE_STATS__INTERVAL_S": "0.1"}) as running:
+        panel = open_panel(running.url).enter()
+        expect(panel.page.get_by_role("complementary").locator(".chart, svg, canvas").first).to_be_visible()
+        chart = panel.page.locator(".turn .chart[role=img]")
+        for _ in range(20):
+            turn = panel.ended(panel.ask("cpu usage?"))
+            if chart.count():
+                break
+        expect(chart.last).to_have_attribute("aria-label", re.compile("cpu", re.IGNORECASE))
+        expect(turn.locator("canvas")).to_be_visible()
+        expect(turn).to_contain_text("load 1m")
+        turn.get_by_role("button", name="As table").click()
+        expect(turn.locator("tbody tr").first).to_be_visible()
+
+
 def test_the_first_screen_offers_requests_that_work(panel: Panel) -> None:
     """Each example of the empty conversation is understood."""
     examples = panel.page.locator(".empty .examples button")

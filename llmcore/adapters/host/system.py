@@ -8,11 +8,12 @@ else over a short moment. Must not know who asks.
 import asyncio
 import os
 import platform
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psutil
 
@@ -28,6 +29,10 @@ _RECENT_S = 15.0
 _FRESH_S = 0.5
 """How long a measured rate stands for the present."""
 _NAMES_S = 30.0
+_KEPT = 240
+"""Snapshots that are remembered: twelve minutes at one every three seconds."""
+_SERIES = 3
+"""Fewer points are no series."""
 _PATIENCE_S = 8.0
 """A mount that does not answer holds up nobody longer than this."""
 
@@ -59,6 +64,7 @@ class System:
         self._rates: _Rates | None = None
         self._measuring = asyncio.Lock()
         self._list = ProcessList(clock)
+        self._history: deque[tuple[str, float, float]] = deque(maxlen=_KEPT)
 
     @property
     def process_names(self) -> tuple[str, ...]:
@@ -73,22 +79,32 @@ class System:
         """`{os, cpu, memory, disk, network}` for the topic `/stats`."""
         if self._list.age_s > _NAMES_S:
             await _read(self._list.look)
-        return await self.stats()
+        stats = await self.stats()
+        used = (stats["cpu"]["usage_percent"], stats["memory"]["used_percent"])
+        self._history.append((when(self._clock.now()), *used))
+        return stats
 
     async def stats(self) -> dict[str, Any]:
         """All of it: `{os, cpu, memory, disk, network}`, each as the method of its name gives it."""
-        cpu, network = await self.cpu(), await self.network()
-        system, memory, disk = await self._os(), await self.memory(), await self.disks()
+        rates = await self._measured()
+        cpu, network = await _read(lambda: _cpu(rates.core_percents)), await self.network()
+        system, memory, disk = await self._os(), await _read(_memory), await self.disks()
         return {"os": system, "cpu": cpu, "memory": memory, "disk": disk, "network": network}
 
     async def cpu(self) -> dict[str, Any]:
-        """Use of all cores together and of each, their number, MHz, load averages."""
+        """Use of all cores together and of each, their number, MHz, load averages; `points` of the last minutes."""
         rates = await self._measured()
-        return await _read(lambda: _cpu(rates.core_percents))
+        return {**await _read(lambda: _cpu(rates.core_percents)), **self._points(1)}
 
     async def memory(self) -> dict[str, Any]:
-        """Memory and swap in bytes and percent."""
-        return await _read(_memory)
+        """Memory and swap in bytes and percent; `points` of the last minutes."""
+        return {**await _read(_memory), **self._points(2)}
+
+    def _points(self, column: Literal[1, 2]) -> dict[str, Any]:
+        """The last snapshots as a series: `{"unit", "points": [{"at", "value"}]}`, oldest first."""
+        if len(self._history) < _SERIES:
+            return {}
+        return {"unit": "percent", "points": [{"at": entry[0], "value": entry[column]} for entry in self._history]}
 
     async def disks(self) -> dict[str, Any]:
         """`{"disks": [{mount, device, filesystem, total_bytes, used_bytes, free_bytes, used_percent}]}`."""

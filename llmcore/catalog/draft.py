@@ -3,7 +3,7 @@
 Used by `Catalog.steps`; everything here comes from outside and is told apart field by field.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jmespath
@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from llmcore.catalog.checks import ParamsValidator, describe
 from llmcore.errors import BadParams
 from llmcore.intent import Intent
-from llmcore.plan import DEFAULT_TIMEOUT_S, MAX_STEPS, OnError, Step, ancestors, references
+from llmcore.plan import DEFAULT_TIMEOUT_S, MAX_STEPS, OnError, Step, ancestors, is_reference
 
 MAX_TIMEOUT_S = 86_400.0
 
@@ -97,7 +97,7 @@ def _step(
     for position, need in enumerate(needs):
         if need not in ids:
             problems.add(f"{here}/needs/{position}", f"names {need!r}, which is not a step of this plan")
-    _check_references(here, params, ids, number, problems)
+    _check_references(f"{here}/params", params, ids[:number], ids, problems)
     name = item["intent"].removeprefix("intent_")
     intent = intents.get(name)
     if intent is None:
@@ -121,17 +121,29 @@ def _step(
     )
 
 
-def _check_references(here: str, params: Any, ids: Sequence[str], number: int, problems: _Problems) -> None:
-    for reference in references(params):
+def _check_references(here: str, params: Any, earlier: Sequence[str], ids: Sequence[str], problems: _Problems) -> None:
+    for pointer, reference in _located(here, params):
         source = reference["$from"]
         if source not in ids:
-            problems.add(f"{here}/params", f"refers to {source!r}, which is not a step of this plan")
-        elif ids.index(source) >= number:
-            problems.add(f"{here}/params", f"refers to {source!r}, which is not an earlier step")
+            problems.add(pointer, f"refers to {source!r}, which is not a step of this plan")
+        elif source not in earlier:
+            problems.add(pointer, f"refers to {source!r}, which is not an earlier step")
         path = reference.get("path")
         if path is None:
             continue
         try:
             jmespath.compile(path)
         except (JMESPathError, TypeError, AttributeError):
-            problems.add(f"{here}/params", f"has a path that is not JMESPath: {path!r}")
+            problems.add(pointer, f"has a path that is not JMESPath: {path!r}")
+
+
+def _located(pointer: str, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All references inside a JSON value, each with its JSON pointer."""
+    if is_reference(value):
+        yield pointer, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _located(f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _located(f"{pointer}/{number}", inner)

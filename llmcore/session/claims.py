@@ -27,13 +27,16 @@ _CLAIM = re.compile(
     re.IGNORECASE,
 )
 _SUSPECT = re.compile(
-    r"\b(?:I|we|has|have|had|was|were|is|are|been|got|successful\w*|succeeded|done|completed?|all set)\b"
-    rf"|^\W*(?:{_DONE})\w*",
-    re.IGNORECASE,
+    r"\b(?:I|we|has|have|had|was|were|is|are|been|got|successful\w*|succeeded|done|completed?|all set)\b", re.IGNORECASE
 )
+_SUSPECT_BEGINNING = re.compile(rf"^\W*(?:{_DONE})\w*", re.IGNORECASE)
 _END = re.compile(r"[.!?](?=[\s\"')\]]|$)|\n")
 _LONGEST = 600
-"""Characters after which a held sentence is judged even without an end."""
+"""Characters after which a held sentence is judged even without an end, and that are remembered of a shown one."""
+_BEGINNING = 40
+"""Characters in which the first word of a sentence is certainly complete."""
+_OVERLAP = 16
+"""Characters of what was shown in which a suspect word may have begun."""
 
 
 @dataclass(slots=True)
@@ -74,14 +77,19 @@ class ClaimFilter:
 
     def _open(self, text: str) -> None:
         """A sentence without its end: show it as long as nothing in it looks like a claim."""
-        whole = self._shown + text
         if len(text) > _LONGEST:
             self._close(text)
-        elif _SUSPECT.search(whole):
+        elif self._suspects(text):
             self._held = text
         else:
             self._parts.append(text)
-            self._shown = whole
+            self._shown = (self._shown + text)[-_LONGEST:]
+
+    def _suspects(self, text: str) -> bool:
+        """True if something in the new text may be part of a claim; what was shown before has been searched already."""
+        if len(self._shown) < _BEGINNING and _SUSPECT_BEGINNING.search(self._shown + text):
+            return True
+        return bool(_SUSPECT.search(self._shown[-_OVERLAP:] + text))
 
     def _close(self, text: str) -> None:
         """A sentence with its end."""

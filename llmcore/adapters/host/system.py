@@ -64,6 +64,7 @@ class System:
         self._rates: _Rates | None = None
         self._measuring = asyncio.Lock()
         self._list = ProcessList(clock)
+        self._booted = 0.0
         self._history: deque[tuple[str, float, float]] = deque(maxlen=_KEPT)
 
     @property
@@ -72,13 +73,14 @@ class System:
         return self._list.names
 
     def look(self) -> None:
-        """Learn the names of the processes now. Call it in a thread."""
+        """Learn the names of the processes, and when the machine started. Call it in a thread."""
         self._list.look()
+        self._booted = psutil.boot_time()
 
     async def snapshot(self) -> dict[str, Any]:
         """`{os, cpu, memory, disk, network}` for the topic `/stats`."""
         if self._list.age_s > _NAMES_S:
-            await _read(self._list.look)
+            await _read(self.look)
         stats = await self.stats()
         used = (stats["cpu"]["usage_percent"], stats["memory"]["used_percent"])
         self._history.append((when(self._clock.now()), *used))
@@ -118,7 +120,7 @@ class System:
     async def time(self) -> dict[str, Any]:
         """The clock: UTC, local time, zone, seconds since 1970 and since the start of the machine."""
         now = self._clock.now()
-        booted = await _read(psutil.boot_time)
+        booted = self._booted or await _read(psutil.boot_time)
         local = datetime.fromtimestamp(now, UTC).astimezone()
         offset = local.utcoffset()
         return {
@@ -142,7 +144,7 @@ class System:
     async def processes(self, *, sort_by: str = "cpu", limit: int | None = None) -> dict[str, Any]:
         """`{"processes": [{pid, name, user, cpu_percent, memory_bytes}]}`, biggest first; 100 % is one core."""
         if self._list.age_s > _RECENT_S:
-            await _read(self._list.look)
+            await _read(self.look)
         if self._list.age_s < _MOMENT_S:
             await asyncio.sleep(_MOMENT_S)
         rows = await _read(self._list.look)

@@ -65,11 +65,12 @@ class Conversations:
         content: str,
         run_id: str | None = None,
         meta: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
     ) -> None:
-        """Append a message of `user` or `assistant`."""
+        """Append a message of `user` or `assistant`; one with a `message_id` takes the place of its earlier self."""
         await self.store.message_add(
             StoredMessage(
-                message_id=f"ms_{uuid4().hex}",
+                message_id=message_id or f"ms_{uuid4().hex}",
                 conversation_id=conversation_id,
                 role=role,
                 content=content,

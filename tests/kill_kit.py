@@ -115,7 +115,7 @@ class Killable:
         if self._pump is not None:
             await self._pump
         for peer in self._peers:
-            peer.socket.close()
+            await peer.close()
         self._peers.clear()
         return code
 

@@ -5,8 +5,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -43,11 +43,17 @@ class Session:
         self._queue = queue
         self.options = options
         self._worker = Worker(segments, topics)
+        self._starting: set[str] = set()
+        """Plans that are being begun at this moment, which `recover` leaves alone."""
 
     # --- beginning ---
 
     async def chat(self, asked: Mapping[str, Any], conversation: Conversation, topic: str, owner: Principal) -> Run:
-        """Begin a turn; `asked` has `prompt`, `mode`, `options`, `context`. Its events come on `topic`."""
+        """Begin a turn; `asked` has `prompt`, `mode`, `options`, `context`. Its events come on `topic`.
+
+        Raises BadParams for a provider that is not switched on, Forbidden for a foreign topic.
+        """
+        self._do.models(asked["options"])
         run = Run(
             run_id=f"rn_{uuid4().hex}",
             conversation_id=conversation.conversation_id,
@@ -98,12 +104,12 @@ class Session:
             sealed = await self._do.proposer.sealed(judged, {})
             await self._do.store.plan_put(sealed)
             self._topics.publish(plan.topic, Turn(self._run_of(sealed), planned=sealed).snapshot(), None)
-            return await self._start(sealed, 1) if start and not asks else sealed
-        run = self._run_of(judged)
-        prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=run.run_id)
-        await asyncio.gather(self._do.store.plan_put(prepared), self._do.store.run_put(run))
-        await self._enqueue(run)
-        return await self._after(run.run_id, prepared)
+            return await self._start(sealed) if start and not asks else sealed
+        prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=f"rn_{uuid4().hex}")
+        with self._beginning(plan.plan_id):
+            await self._do.store.plan_put(prepared)
+            started = await self._start(prepared)
+        return await self._after(started.run_id or "", started)
 
     async def _after(self, run_id: str, plan: Plan) -> Plan:
         with suppress(TimedOut):
@@ -129,18 +135,28 @@ class Session:
         refused = self._do.proposer.refusal(self._do.proposer.judged(seen))
         if refused is not None and refused.verdict is not None:
             raise Forbidden(f"Policy does not allow {refused.intent} any more: {refused.verdict.reason}")
-        plan = await self._do.proposer.approvals.approve(plan_id, digest, principal, comment)
-        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
-        self._topics.join(plan.topic, principal)
-        if plan.status is not PlanStatus.APPROVED:
-            self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
-            return plan
-        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-        return await self._start(plan, earlier.segment + 1 if earlier else 1)
+        await self.settled(seen.run_id or "")  # the segment that proposed it may be storing its end
+        with self._beginning(plan_id):
+            plan = await self._do.proposer.approvals.approve(plan_id, digest, principal, comment)
+            await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
+            self._topics.join(plan.topic, principal)
+            if plan.status is PlanStatus.APPROVED:
+                return await self._start(plan)
+        self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
+        return plan
 
-    async def _start(self, plan: Plan, segment: int) -> Plan:
-        """Have a decided plan run; the store says so before this returns."""
+    @contextmanager
+    def _beginning(self, plan_id: str) -> Iterator[None]:
+        self._starting.add(plan_id)
+        try:
+            yield
+        finally:
+            self._starting.discard(plan_id)
+
+    async def _start(self, plan: Plan) -> Plan:
+        """Have a decided plan run, or go on; the store says so before this returns."""
         earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+        segment = earlier.segment + 1 if earlier else 1
         run = replace(earlier or self._run_of(plan), status=PlanStatus.RUNNING, segment=segment, plan_id=plan.plan_id)
         started = replace(plan, run_id=run.run_id)
         if started.status is PlanStatus.PROPOSED:
@@ -153,6 +169,8 @@ class Session:
 
     async def reject(self, plan_id: str, principal: Principal, reason: str) -> Plan:
         """Say no; a waiting run ends."""
+        seen = await self._do.proposer.approvals.visible(plan_id, principal)
+        await self.settled(seen.run_id or "")
         plan = await self._do.proposer.approvals.reject(plan_id, principal, reason)
         await self._ended_by_decision(plan, f"The plan was rejected by {principal.name}. {reason}".strip())
         return plan
@@ -195,6 +213,9 @@ class Session:
             await self._ended_by_decision(cancelled, f"The run was stopped by {principal.name}.")
         stopped = replace(run, status=PlanStatus.CANCELLED)
         await self._do.store.run_put(stopped)
+        if run.status is PlanStatus.RUNNING:  # it waited for its turn: nobody else tells its end
+            await self._topics.open(run.topic, run.conversation_id, run.owner)
+            self._topics.publish(run.topic, Turn(stopped, text="Stopped.").finished(PlanStatus.CANCELLED), run_id)
         return stopped
 
     async def resolve(self, run_id: str, step_id: str, outcome: str, principal: Principal) -> Run:
@@ -214,15 +235,14 @@ class Session:
         state = {"done": StepState.DONE, "retry": StepState.PENDING}.get(outcome, StepState.FAILED)
         changed = plan.with_step(replace(step, state=state))
         next_plan = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
-        if not await self._do.store.plan_swap(next_plan, plan):
-            raise Conflict("Somebody else has decided at this moment.", run_id=run_id)
-        if outcome == "stop":
-            await self._ended_by_decision(next_plan, f"The run was ended by {principal.name}.")
-            return await self._do.store.run_get(run_id) or run
-        again = replace(run, status=PlanStatus.RUNNING, segment=run.segment + 1)
-        await self._do.store.run_put(again)
-        await self._enqueue(again)
-        return again
+        with self._beginning(plan.plan_id):
+            if not await self._do.store.plan_swap(next_plan, plan):
+                raise Conflict("Somebody else has decided at this moment.", run_id=run_id)
+            if outcome == "stop":
+                await self._ended_by_decision(next_plan, f"The run was ended by {principal.name}.")
+            else:
+                await self._start(next_plan)
+        return await self._do.store.run_get(run_id) or run
 
     def _resolved(self, attempt: Attempt, outcome: str, principal: Principal) -> Attempt:
         word = {"done": StepState.DONE.value, "retry": RETRY}.get(outcome, StepState.FAILED.value)
@@ -281,10 +301,17 @@ class Session:
     # --- working ---
 
     async def recover(self) -> None:
-        """Start plans that were approved but not begun when the process ended."""
-        for plan in await self._do.store.plan_list(statuses=[PlanStatus.APPROVED], limit=_ALL):
+        """Start plans that were decided but not begun when the process ended, or the store went away just then.
+
+        The queue has the runs that had begun. What somebody decides or begins at this moment is left to them.
+        """
+        for plan in await self._do.store.plan_list(statuses=[PlanStatus.APPROVED, PlanStatus.RUNNING], limit=_ALL):
+            if plan.plan_id in self._starting:
+                continue
             earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-            await self._start(plan, earlier.segment + 1 if earlier else 1)
+            if earlier is None or earlier.status is not PlanStatus.RUNNING:
+                with suppress(Conflict):
+                    await self._start(plan)
 
     async def _enqueue(self, run: Run) -> None:
         self._worker.expect(run)

@@ -4,6 +4,7 @@ Called by `Session.work`. Each generator leaves the turn's text, results and pla
 nor the last event of the segment: those belong to `work`, which alone knows how the segment ended.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from llmcore.conversation import Conversations, Window
 from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
-from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepState, Verdict, digest
+from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepResult, StepState, Verdict, digest
 from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
 from llmcore.ports import Clock, Model, ModelRequest, Run, Store, StoredMessage, rfc3339
 from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
@@ -29,6 +30,7 @@ Models = Callable[[Mapping[str, Any]], Model]
 """The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
 
 PLANNED = "This is the plan. Nothing has run; approve it to run it."
+READS_FIRST = "This plan needs results of reads first; ask for it."
 _WITHOUT_MODEL = frozenset({"local", "cache", "template", "api"})
 """Plans that no model had a part in get no model's words either: they cost no tokens."""
 
@@ -138,6 +140,25 @@ class Segments:
 
     # --- a plan ---
 
+    def course(self, turn: Turn) -> AsyncIterator[Event]:
+        """What a segment has to do: begin, or go on where an earlier life of the process was interrupted."""
+        if turn.planned is None:
+            return self.understand(turn)
+        if turn.plan.status not in (PlanStatus.RUNNING, PlanStatus.APPROVED):
+            return self._conclude(turn)
+        return self.carry_out(turn) if turn.plan.digest else self.proceed(turn)
+
+    async def _conclude(self, turn: Turn) -> AsyncIterator[Event]:
+        """The plan came to its end or waits already; only the last words of the segment were lost."""
+        yield turn.snapshot()
+        if turn.plan.status is PlanStatus.PROPOSED:
+            text = waiting_text(turn.plan) if turn.plan.digest else READS_FIRST
+        else:
+            turn.shown = results_of(turn.plan, turn.results)
+            text = text_of(turn.plan, turn.results)
+        for event in self._say(turn, text):
+            yield event
+
     async def proceed(self, turn: Turn) -> AsyncIterator[Event]:
         """A new plan: refuse it, only show it, run it where policy allows, or prepare it for people to decide."""
         plan = self.proposer.judged(turn.plan)
@@ -191,7 +212,7 @@ class Segments:
         turn.planned = plan if reads else await self.proposer.sealed(plan, {})
         await self._keep(turn)
         yield turn.snapshot()
-        for event in self._say(turn, "This plan needs results of reads first; ask for it." if reads else PLANNED):
+        for event in self._say(turn, READS_FIRST if reads else PLANNED):
             yield event
 
     async def carry_out(self, turn: Turn) -> AsyncIterator[Event]:
@@ -225,13 +246,19 @@ class Segments:
             return [events.activity_delta(Activity.PLAN, turn.plan.plan_id, patch)]
         result = happening.result
         turn.results[step.id] = result
-        turn.planned = turn.plan.with_step(replace(step, state=result.state))
+        turn.planned = turn.plan.with_step(await self._with_undo(turn, replace(step, state=result.state), result))
         await self._keep(turn)
         if result.attempts == 0:
             return [turn.snapshot()]
         content = result.error if result.error is not None else result.result
         told = events.tool_result(call_id, f"{call_id}.result", content)
         return [told, events.step_finished(step.id), turn.snapshot()]
+
+    async def _with_undo(self, turn: Turn, step: Step, result: StepResult) -> Step:
+        """A change that was made, with the call that takes it back now that its result is known."""
+        if not step.mutates or result.state is not StepState.DONE:
+            return step
+        return replace(step, undo=await self.proposer.undo_of(step, result.result, turn.plan.requester))
 
     @staticmethod
     def _stopped(turn: Turn) -> bool:
@@ -294,8 +321,9 @@ class Segments:
 
     async def _keep(self, turn: Turn) -> None:
         """Store the plan as it is now; refused if somebody else has changed it meanwhile."""
-        if turn.stored is None:
-            await self.store.plan_put(turn.plan)
+        if turn.stored is None:  # the run first: after a crash it finds its plan, or begins anew without one
+            turn.run = replace(turn.run, plan_id=turn.plan.plan_id)
+            await asyncio.gather(self.store.run_put(turn.run), self.store.plan_put(turn.plan))
         elif turn.plan != turn.stored and not await self.store.plan_swap(turn.plan, turn.stored):
             raise Forbidden("The plan was changed by somebody else while it ran, so it was stopped.")
         turn.stored = turn.plan

@@ -5,12 +5,12 @@ Held by `Session`; `work` is what the queue calls. This is the turn boundary, th
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, cast
 
 from llmcore import events
-from llmcore.errors import LLMCoreError, NotFound
+from llmcore.errors import LLMCoreError, NotFound, Unavailable
 from llmcore.executor import refused_json
 from llmcore.plan import TERMINAL, PlanStatus, StepState
 from llmcore.ports import Run
@@ -49,13 +49,16 @@ class Worker:
             ended.set()
 
     async def work(self, run_id: str, segment: int) -> None:
-        """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash."""
+        """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash.
+
+        Raises Unavailable where the store is away: called again once it is back, the segment goes on from its journal.
+        """
         run = self.begun.pop(run_id, None) or await self._do.store.run_get(run_id)
         if run is None or run.status is not PlanStatus.RUNNING or run.segment != segment:
+            self.forget(run_id)
             return
-        await self._topics.open(run.topic, run.conversation_id, run.owner)
-        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
-        turn = Turn(run, planned=plan, stored=plan)
+        self.ended.setdefault(run_id, asyncio.Event())
+        turn = await self._turn(run)
         try:
             await self._segment(turn)
         except asyncio.CancelledError:
@@ -65,16 +68,26 @@ class Worker:
         except Abandoned as left:
             await self._failed(turn, left, PlanStatus.CANCELLED)
         except LLMCoreError as error:
+            if is_store(error):
+                raise
             await self._failed(turn, error, PlanStatus.FAILED)
         except Exception:
             log.exception("turn failed", extra={"action": "turn", "run": run_id})
             await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
-        finally:
-            self.forget(run_id)
+        self.forget(run_id)
+
+    async def _turn(self, run: Run) -> Turn:
+        """A segment's turn, with what an earlier life of the process has done of it."""
+        await self._topics.open(run.topic, run.conversation_id, run.owner)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        results = await self._do.executor.journaled(plan, run.run_id) if plan else {}
+        return Turn(run, planned=plan, stored=plan, results=results)
 
     async def _segment(self, turn: Turn) -> None:
         self._publish(turn, turn.started())
-        async with aclosing(self._course(turn)) as course:
+        if turn.run.run_id in self.cancelling:  # it was stopped while the store was away
+            raise asyncio.CancelledError
+        async with aclosing(cast(AsyncGenerator[events.Event, None], self._do.course(turn))) as course:
             async for event in course:
                 self._publish(turn, event)
         status = turn.planned.status if turn.planned else PlanStatus.DONE
@@ -82,11 +95,6 @@ class Worker:
             raise _StepFailed(turn)
         await self._close(turn, status)
         self._publish(turn, turn.finished(status))
-
-    def _course(self, turn: Turn) -> Any:
-        if turn.planned is None:
-            return self._do.understand(turn)
-        return self._do.carry_out(turn) if turn.planned.digest else self._do.proceed(turn)
 
     async def _stopped(self, turn: Turn) -> None:
         """A person stopped it."""
@@ -105,11 +113,8 @@ class Worker:
             turn.text = error.message
         elif not isinstance(error, _StepFailed):
             turn.meta["incomplete"] = True
-        try:
-            await self._move_plan(turn, PlanStatus.FAILED)
-            await self._close(turn, status, refused_json(error))
-        except LLMCoreError as lost:
-            log.error("the end of a turn could not be stored: %s", lost.message, extra={"run": turn.run.run_id})
+        await self._move_plan(turn, PlanStatus.FAILED)
+        await self._close(turn, status, refused_json(error))
         if isinstance(error, Abandoned):
             self._publish(turn, turn.finished(PlanStatus.CANCELLED))
         else:
@@ -117,7 +122,9 @@ class Worker:
 
     async def _move_plan(self, turn: Turn, status: PlanStatus) -> None:
         plan = await self._do.store.plan_get(turn.planned.plan_id) if turn.planned else None
-        if plan is None or plan.status in TERMINAL or plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
+        if plan is None or plan.status in TERMINAL:
+            return
+        if status is PlanStatus.FAILED and plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
             return
         moved = plan.moved(status)
         await self._do.store.plan_swap(moved, plan)
@@ -152,12 +159,18 @@ class Worker:
         )
 
     async def tell(self, run: Run, text: str, meta: Mapping[str, Any]) -> None:
-        """Keep the reply in its conversation, unless that was deleted meanwhile."""
+        """Keep the reply in its conversation, unless that was deleted meanwhile; told again it takes its own place."""
+        message_id = f"ms_{run.run_id}.{run.segment}"
         with suppress(NotFound):
-            await self._do.conversations.say(run.conversation_id, "assistant", text, run.run_id, meta)
+            await self._do.conversations.say(run.conversation_id, "assistant", text, run.run_id, meta, message_id)
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)
+
+
+def is_store(error: LLMCoreError) -> bool:
+    """True if the store was away, so that nothing about this segment can be written now."""
+    return isinstance(error, Unavailable) and error.details.get("component") == "store"
 
 
 class _StepFailed(LLMCoreError):

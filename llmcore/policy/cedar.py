@@ -64,28 +64,34 @@ class Policy:
     _schema: cedarpy.Schema
     _rules: Mapping[str, _Rule]
     _entities: Any = field(init=False, default=None)
+    _decided: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Keep parsed entities of recent principals and targets: parsing them dominates a decision."""
+        """Keep recent decisions, which depend on nothing but the question, and parsed entities of new ones."""
         self._entities = lru_cache(maxsize=2_000)(self._entities_of)
+        self._decided = lru_cache(maxsize=4_000)(self._decide)
 
     def decide(self, step: Step, actor: Principal, facts: Facts) -> Verdict:
         """Allow, ask or deny, with rule ids, reason and what would make it pass."""
-        allowed, rules, errors = self._ask(step.intent, actor, facts, facts.approvals)
+        verdict: Verdict = self._decided(step.intent, actor, facts)
+        return verdict
+
+    def _decide(self, intent: str, actor: Principal, facts: Facts) -> Verdict:
+        allowed, rules, errors = self._ask(intent, actor, facts, facts.approvals)
         if allowed:
             return Verdict(decision=Decision.ALLOW, rules=_ids(rules), reason=_reason(rules))
         if errors:
             return Verdict(decision=Decision.DENY, reason="The policy could not be evaluated, so the answer is no.")
-        could, asking, _ = self._ask(step.intent, actor, facts, max(facts.approvals, _AS_IF_APPROVED))
+        could, asking, _ = self._ask(intent, actor, facts, max(facts.approvals, _AS_IF_APPROVED))
         if could:
             return _asks(asking, rules)
         forbidding = rules or asking
-        reason = _reason(forbidding) or f"No rule allows {step.intent} for the role {actor.role}."
+        reason = _reason(forbidding) or f"No rule allows {intent} for the role {actor.role}."
         return Verdict(
             decision=Decision.DENY,
             rules=_ids(forbidding),
             reason=reason,
-            would_allow=f"A policy rule that permits {step.intent} for the role {actor.role}; an admin can add one.",
+            would_allow=f"A policy rule that permits {intent} for the role {actor.role}; an admin can add one.",
         )
 
     def _ask(self, intent: str, actor: Principal, facts: Facts, approvals: int) -> tuple[bool, list[_Rule], list[str]]:

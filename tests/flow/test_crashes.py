@@ -125,9 +125,10 @@ class Load:
         return ends
 
     async def _check_decided(self, peer: Peer, plan_id: str) -> None:
+        plan: dict[str, Any] = {"status": "running"}
         async with asyncio.timeout(LIMIT_S):
-            while (plan := (await data_of(peer, "plan_get", {"plan_id": plan_id}))["plan"])["status"] not in QUIET:
-                await asyncio.sleep(0.02)
+            while plan["status"] not in QUIET:
+                plan = (await data_of(peer, "plan_get", {"plan_id": plan_id}))["plan"]
         if plan["status"] != "proposed":
             run = await run_until(peer, plan["run_id"], lambda run: run["status"] == plan["status"])
             self._check_steps(run)

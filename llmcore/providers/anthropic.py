@@ -103,6 +103,7 @@ class AnthropicProvider(HTTPProvider):
             timeout=httpx2.Timeout(None, connect=self.options.connect_s),
             http_client=anthropic.DefaultAsyncHttpxClient(**self.http_options()),
         )
+        _ = client.messages.with_streaming_response  # the SDK imports it late: here it holds up no loop
         return Sdk(
             client,
             anthropic.APIStatusError,

@@ -133,6 +133,7 @@ class OpenAIProvider(HTTPProvider):
             timeout=httpx2.Timeout(None, connect=self.options.connect_s),
             http_client=openai.DefaultAsyncHttpxClient(**self.http_options()),
         )
+        _ = client.chat.completions.with_streaming_response  # the SDK imports it late: here it holds up no loop
         return Sdk(
             client,
             openai.APIStatusError,

@@ -6,7 +6,9 @@ background from its ready line until the next server or the end of the page. `<!
 leaves it out. Pages say port 8000; the test takes a free one.
 """
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,8 @@ from pathlib import Path
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<kind>sh|console)\n(?P<body>.*?)^```$", re.M | re.S
 )
-SERVER = re.compile(r"(?:\w+=\S+ )*(?:scripts/run|llmcore serve)\b(?!.*--help)")
+VALUE = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"])+"""
+SERVER = re.compile(rf"(?:\w+={VALUE} )*(?:scripts/run|llmcore serve)\b(?!.*--help)")
 END = "--- end of a command: "
 BACKGROUND = """
 kill -TERM $SERVER 2>/dev/null && wait $SERVER 2>/dev/null
@@ -80,6 +83,7 @@ class Shell:
     def __init__(self, folder: Path, environment: Mapping[str, str], port: int) -> None:
         """Start in `folder`."""
         self._port = str(port)
+        self._busy = False
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
@@ -88,6 +92,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, command: str) -> tuple[str, int]:
@@ -99,9 +104,11 @@ class Shell:
             text = BACKGROUND.replace("{command}", f"exec env {text}")
         self._bash.stdin.write(f"{{ {text}\n}} </dev/null\nlast=$?; echo; echo '{END}'$last; (exit $last)\n")
         self._bash.stdin.flush()
+        self._busy = True
         lines: list[str] = []
         for line in self._bash.stdout:
             if line.startswith(END):
+                self._busy = False
                 lines = "".join(lines).removesuffix("\n").splitlines()
                 return "\n".join(lines).replace(f":{self._port}", ":8000"), int(line.removeprefix(END))
             lines.append(line)
@@ -109,7 +116,9 @@ class Shell:
 
     def close(self) -> None:
         """Stop the server and the shell."""
-        if self._bash.poll() is None:
+        if self._busy:
+            os.killpg(self._bash.pid, signal.SIGKILL)
+        elif self._bash.poll() is None:
             self.run("[ -z $SERVER ] || { kill -TERM $SERVER; wait $SERVER; }")
         self._bash.communicate()
 

@@ -137,12 +137,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, policy: str = POLICY) -> AsyncIterator[Stage]:
+async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> AsyncIterator[Stage]:
     """Open it on the store in `folder`; segments of an earlier life run first."""
     async with rooms(folder, policy) as house, asyncio.TaskGroup() as tasks:
         store, clock = house.store, house.clock
         topics = Topics(store, clock, lambda topic: snapshots(store, topic))
-        queue = LocalQueue(store, tasks)
+        queue = LocalQueue(store, tasks, parallel=parallel)
         conversations = Conversations(store, clock)
         planner, voice, watcher = Said(), Voice(), Watcher(ANNA)
         vocabulary = {"targets": ["nginx", "shop"]}

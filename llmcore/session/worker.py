@@ -132,7 +132,7 @@ class Worker:
         self._publish(turn, turn.snapshot())
 
     async def _close(self, turn: Turn, status: PlanStatus, error: Mapping[str, Any] | None = None) -> None:
-        """Everything about the segment's end, in one commit."""
+        """Everything about the segment's end; the run last: once it has ended nobody comes back for the rest."""
         meta = {
             **turn.meta,
             "plan_id": turn.planned.plan_id if turn.planned else None,
@@ -145,7 +145,6 @@ class Worker:
         run = turn.ended(status, error)
         await asyncio.gather(
             self.tell(run, turn.text, kept),
-            self._do.store.run_put(run),
             self._do.audit.record(
                 "run.segment",
                 run.owner,
@@ -157,6 +156,7 @@ class Worker:
                 error=error,
             ),
         )
+        await self._do.store.run_put(run)
 
     async def tell(self, run: Run, text: str, meta: Mapping[str, Any]) -> None:
         """Keep the reply in its conversation, unless that was deleted meanwhile; told again it takes its own place."""

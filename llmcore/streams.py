@@ -236,9 +236,10 @@ class Topics:
         state come first. Returns `{"topic", "epoch", "last_seq"}`.
         """
         await self.subscribe(topic, sink)
-        found = self._topics.get(topic) or await self._reopen(topic, sink)
-        if found is None:
-            return {"topic": topic, "epoch": 0, "last_seq": 0}
+        found = self._topics.get(topic)
+        if found is None:  # what a new epoch begins with is handed out by its opening
+            found = await self._reopen(topic, sink)
+            return {"topic": topic, "epoch": found.epoch if found else 0, "last_seq": found.seq if found else 0}
         oldest = found.kept[0].first_seq if found.kept else found.seq + 1
         same = epoch is None or epoch == found.epoch
         start = after_seq if same else 0

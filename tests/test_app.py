@@ -119,8 +119,20 @@ def test_wrong_policy_stops_the_start_with_one_line(tmp_path: Path, capsys: pyte
     """The file and the rule are named."""
     policy = tmp_path / "site.cedar"
     policy.write_text('@id("typo") permit (principal, action == Action::"restrt_target", resource);')
-    assert serve(settings_of(tmp_path, LLMCORE_POLICY__FILE=str(policy))) == 1
+    assert serve(settings_of(tmp_path, LLMCORE_POLICY__FILE=str(policy))) == 2
     assert f"llmcore: {policy}: rule typo: " in capsys.readouterr().err
+
+
+def test_policy_that_cannot_be_read_stops_the_start_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Absent, or no text."""
+    binary = tmp_path / "binary.cedar"
+    binary.write_bytes(b"\xff")
+    for file, why in ((tmp_path / "absent.cedar", "No such file"), (binary, "it is not text")):
+        assert serve(settings_of(tmp_path, LLMCORE_POLICY__FILE=str(file))) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"llmcore: policy.file: {file} cannot be read ({why}")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_flat_file_of_the_card_is_accepted(tmp_path: Path) -> None:
     assert llm.chain == ("openai", "anthropic", "local")
     keys = [llm.of(name).api_key for name in llm.chain]
     assert keys == [SecretStr("sk-1"), SecretStr("sk-2"), None]
+    assert [llm.of(name).model for name in llm.chain] == [*llm.default_models.values(), None]
 
 
 LOCAL = {"LLMCORE_LLM__BASE_URL": "http://localhost:11434/v1"}

@@ -10,10 +10,13 @@ import sys
 
 from llmcore.app.build import Built, House, build
 from llmcore.app.options import secrets
+from llmcore.catalog import CatalogError
 from llmcore.errors import LLMCoreError
 from llmcore.events import data_event
+from llmcore.policy import PolicyError
+from llmcore.provider import Misconfigured
 from llmcore.redaction import Redactor
-from llmcore.settings import Settings
+from llmcore.settings import Settings, SettingsError
 
 __all__ = ["Built", "build", "serve"]
 
@@ -21,22 +24,28 @@ log = logging.getLogger(__name__)
 
 RESTART_S = 1.0
 """Pause before a listener that failed listens again."""
+SETTINGS = (CatalogError, Misconfigured, PolicyError, SettingsError)
+"""What a person has to correct before the next start."""
 GRACE_S = 5.0
 """How long running work may take to end once the process is told to stop."""
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Errors of the start are one line on stderr."""
+    """Serve until SIGTERM or SIGINT; returns the exit code, 2 for wrong settings. Errors are one line on stderr."""
     _log_to_stderr(settings)
     problems: list[str] = []
+    wrong_settings = False
     try:
         asyncio.run(_run(settings))
     except* LLMCoreError as refused:
         problems += map(str, refused.exceptions)
+        wrong_settings = refused.split(SETTINGS)[1] is None
     except* OSError as refused:
         problems += [f"{settings.server.host}:{settings.server.port}: {error}" for error in refused.exceptions]
     for problem in problems:
         print(f"llmcore: {problem}", file=sys.stderr)
+    if wrong_settings:
+        return 2
     return 1 if problems else 0
 
 

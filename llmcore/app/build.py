@@ -35,7 +35,7 @@ from llmcore.providers.masking import MaskedModel, Masker
 from llmcore.redaction import Redactor
 from llmcore.server import Rooms, Server
 from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, snapshots
-from llmcore.settings import Settings
+from llmcore.settings import Settings, SettingsError
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -129,9 +129,14 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 def load_policy(settings: Settings, catalog: Catalog) -> Policy:
-    """The policy of this installation, checked against its intents; raises PolicyError."""
+    """The policy of this installation, checked against its intents; raises PolicyError, SettingsError."""
     file = settings.policy.file or options.config_folder() / "policy" / "default.cedar"
-    return load(file.read_text("utf-8"), catalog, str(file))
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as unreadable:
+        why = getattr(unreadable, "strerror", None) or "it is not text in UTF-8"
+        raise SettingsError(f"policy.file: {file} cannot be read ({why}); correct LLMCORE_POLICY__FILE.") from None
+    return load(text, catalog, str(file))
 
 
 async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:

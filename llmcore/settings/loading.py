@@ -95,7 +95,7 @@ def _provider(name: str, known: set[str], key: str) -> str:
     found = ALIASES.get(name, name)
     if found not in known:
         raise SettingsError(
-            f"llm.{key}: there is no such provider{suggest(name, [*known, *ALIASES])}."
+            f"llm.{key}: there is no provider {name!r}{suggest(name, [*known, *ALIASES])}."
             f" Set {variable(('llm', key))} to one of {', '.join(sorted(known))}."
         )
     return found

@@ -47,6 +47,7 @@ class Llm:
 
     provider: str
     model: str | None
+    default_models: Mapping[str, str]
     base_url: str | None
     openai_api_key: SecretStr | None
     anthropic_api_key: SecretStr | None
@@ -67,14 +68,16 @@ class Llm:
     def of(self, name: str) -> Provider:
         """What counts for one provider.
 
-        `model` belongs to the chosen provider. `base_url` belongs to `local` where that is in the chain, otherwise to
-        the chosen provider. The entry in `providers` goes before both.
+        `model` belongs to the chosen provider, others have their default. `base_url` belongs to `local` where that is
+        in the chain, otherwise to the chosen provider. The entry in `providers` goes before both.
         """
         own = self.providers.get(name)
         keys = {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}
         addressed = "local" if "local" in self.chain else self.provider
         return Provider(
-            model=(own and own.model) or (self.model if name == self.provider else None),
+            model=(own and own.model)
+            or (self.model if name == self.provider else None)
+            or self.default_models.get(name),
             base_url=(own and own.base_url) or (self.base_url if name == addressed else None),
             api_key=(own and own.api_key) or keys.get(name),
         )

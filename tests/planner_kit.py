@@ -38,7 +38,8 @@ def offline() -> Planner:
 
 def request(text: str, catalog: Catalog | None = None, principal: Principal = ANNA, **more: Any) -> PlanRequest:
     """A request by Anna for the bundled packs, unless told otherwise."""
-    return PlanRequest(text=text, principal=principal, visible=(bundled() if catalog is None else catalog).visible_to(principal), **more)
+    offered = bundled() if catalog is None else catalog
+    return PlanRequest(text=text, principal=principal, visible=offered.visible_to(principal), **more)
 
 
 def plan(text: str, **more: Any) -> Draft:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -143,7 +144,7 @@ class House:
 
     def get(self, path: str, **headers: str) -> Answer:
         """GET a route."""
-        return http(self.url + path, **headers)
+        return http(self.url + path, None, **headers)
 
     def post(self, path: str, body: Any, **headers: str) -> Answer:
         """POST JSON."""
@@ -210,12 +211,16 @@ class Person:
         """Wait until a plan has a status; the plan."""
         topic = (await self.data("plan_get", plan_id=plan_id))["plan"]["topic"]
         await self.data("subscribe_channel", topic=topic)
-        while (plan := (await self.data("plan_get", plan_id=plan_id))["plan"])["status"] != status:
+        while True:
+            plan: Frame = (await self.data("plan_get", plan_id=plan_id))["plan"]
+            if plan["status"] == status:
+                return plan
             assert plan["status"] not in ("done", "failed", "cancelled", "rejected"), plan
-            before = len(self.peer.events)
             async with asyncio.timeout(1):
-                await self.peer.until(lambda known=before: len(self.peer.events) > known)
-        return plan
+                await self.peer.until(partial(self._more_events, len(self.peer.events)))
+
+    def _more_events(self, known: int) -> bool:
+        return len(self.peer.events) > known
 
 
 def check_numbers(seen: Sequence[Frame], epoch: int = 1) -> None:

@@ -105,7 +105,14 @@ async def test_a_proposed_chain_has_the_shape_of_the_contract(house: House, admi
     assert plan["origin"] == {"kind": "api", "id": "administrator", "tainted": False}
     (only,) = plan["steps"]
     assert set(only) >= STEP_KEYS
-    defaults = {"needs": [], "when": None, "on_error": "stop", "retries": 0, "timeout_s": 60, "state": "pending"}
+    defaults: dict[str, Any] = {
+        "needs": [],
+        "when": None,
+        "on_error": "stop",
+        "retries": 0,
+        "timeout_s": 60,
+        "state": "pending",
+    }
     assert defaults.items() <= only.items()
     assert {"decision", "rules", "reason", "would_allow"} <= set(only["verdict"])
     assert only["verdict"]["decision"] == "ask"

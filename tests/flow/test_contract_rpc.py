@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.contract_kit import HOOK, House, Person, http
+from tests.peer import Peer
 
 pytestmark = pytest.mark.asyncio
 
@@ -463,6 +465,10 @@ async def test_what_is_somebody_elses_cannot_be_read(admin: Person, observer: Pe
     assert not observer.seen(topic)
 
 
+def _notified(peer: Peer) -> bool:
+    return any(event["name"] == "text_notification" for event in peer.events)
+
+
 async def test_statistics_and_notifications(house: House, admin: Person, observer: Person) -> None:
     """`/stats` comes to those who subscribe; a short message for everybody comes to everybody."""
     await admin.data("subscribe_channel", topic="/stats")
@@ -475,7 +481,7 @@ async def test_statistics_and_notifications(house: House, admin: Person, observe
     body = json.dumps({"version": "4", "alerts": [alert]}).encode()
     assert http(f"{house.url}/hooks/alertmanager", body, Authorization=f"Bearer {HOOK}").status == 202
     for person in (admin, observer):
-        await person.peer.until(lambda peer=person.peer: any(e["name"] == "text_notification" for e in peer.events))
+        await person.peer.until(partial(_notified, person.peer))
         told = next(event for event in person.peer.events if event["name"] == "text_notification")
         assert (told["topic"], told["type"]) == ("/notification", "event")
 

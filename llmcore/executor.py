@@ -6,7 +6,7 @@ happened is called `unknown` and never repeated without a person.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import jmespath
 
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog
-from llmcore.errors import Forbidden, LLMCoreError, OutcomeUnknown, TimedOut
+from llmcore.errors import Forbidden, LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
 from llmcore.plan import (
     Decision,
     OnError,
@@ -29,6 +29,8 @@ from llmcore.policy import Judge
 from llmcore.ports import Attempt, Call, Clock, IntentCaller, Store, rfc3339
 
 MAX_PARALLEL = 8
+WRITE_AGAIN_S = 1.0
+"""Pause before the end of a step is written again to a store that was away."""
 RETRY = "retry"
 """Outcome that a person gives to an `unknown` attempt to have the step tried again."""
 _SETTLED = frozenset({StepState.DONE, StepState.FAILED, StepState.SKIPPED, StepState.UNKNOWN, StepState.UNDONE})
@@ -254,7 +256,7 @@ class Executor:
         except asyncio.CancelledError:
             error = {"error": "cancelled", "message": f"{step.intent} was stopped while it was running."}
             state = self._interrupted(step)
-            await asyncio.shield(self._end(course, step, attempt, state, None, error))
+            await asyncio.shield(self._end(course, step, attempt, state, None, error, once=True))
             raise
         return await self._end(course, step, attempt, state, value, error)
 
@@ -269,24 +271,34 @@ class Executor:
         state: StepState,
         value: Any,
         error: Mapping[str, Any] | None,
+        *,
+        once: bool = False,
     ) -> StepResult:
+        """Write down what came of an attempt; unless `once`, until the store takes it: nobody else knows it."""
         ended = replace(attempt, outcome=state.value, result=value, error=error, finished_at=rfc3339(self.clock.now()))
+        facts = {"run_id": course.run_id, "plan_id": course.plan.plan_id, "step_id": step.id, "intent": step.intent}
         await asyncio.gather(
-            self.store.attempt_end(ended),
-            self.audit.record(
-                "step.end",
-                course.actor,
-                run_id=course.run_id,
-                plan_id=course.plan.plan_id,
-                step_id=step.id,
-                intent=step.intent,
-                state=state.value,
-                error=error,
+            _written(lambda: self.store.attempt_end(ended), once),
+            _written(
+                lambda: self.audit.record("step.end", course.actor, **facts, state=state.value, error=error), once
             ),
         )
         result = _result(step, state, ended, value, error)
         course.results[step.id] = result
         return result
+
+
+async def _written(write: Callable[[], Awaitable[Any]], once: bool) -> None:
+    """Write; again and again while the store is away."""
+    while True:
+        try:
+            await write()
+        except Unavailable:
+            if once:
+                raise
+            await asyncio.sleep(WRITE_AGAIN_S)
+        else:
+            return
 
 
 def resolve(value: Any, results: Mapping[str, StepResult]) -> Any:

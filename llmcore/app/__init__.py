@@ -22,6 +22,7 @@ __all__ = ["Built", "build", "serve"]
 
 log = logging.getLogger(__name__)
 
+RECOVER_S = 5.0
 RESTART_S = 1.0
 """Pause before a listener that failed listens again."""
 SETTINGS = (CatalogError, Misconfigured, PolicyError, SettingsError)
@@ -75,6 +76,7 @@ async def _run(settings: Settings) -> None:
             ]
             _announce(settings, built, port)
             background.append(tasks.create_task(built.house.warm(), name="warm"))
+            background.append(tasks.create_task(_recover(built.house), name="recover"))
             await stop.wait()
             for task in background:
                 task.cancel()
@@ -94,6 +96,16 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
         print("No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one.")
     print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
     print(f"llmcore ready on {url}", flush=True)
+
+
+async def _recover(house: House) -> None:
+    """Begin what was decided while the store could not keep that it begins."""
+    while True:
+        await asyncio.sleep(RECOVER_S)
+        try:
+            await house.session.recover()
+        except LLMCoreError as error:
+            log.warning("decided plans could not be looked for: %s", error.message, extra={"action": "recover"})
 
 
 async def _alerts(house: House, channel: str) -> None:

@@ -181,7 +181,7 @@ class Store(Protocol):
 
     # life
     async def check(self) -> None:
-        """Raises Unavailable if a read does not work now."""
+        """Raises Unavailable if a read does not work now, or if writes have failed and still do."""
         ...
 
     async def close(self) -> None:

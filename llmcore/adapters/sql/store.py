@@ -4,8 +4,9 @@ Built in `app` by `open_store`; called through the port `llmcore.ports.Store` by
 """
 
 import asyncio
+from secrets import token_bytes
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmcore.adapters.sql import schema
@@ -26,9 +27,11 @@ class SqlStore(People, Talks, Work, Ledger):
     """`llmcore.ports.Store` on SQLite or PostgreSQL."""
 
     async def check(self) -> None:
-        """Raises Unavailable if a read does not work now."""
+        """Raises Unavailable if a read does not work now, or if writes have failed and still do."""
         query = select(schema.user_account.c.name).limit(1)
         await self._read(lambda connection: connection.execute(query).first())
+        if self._writer.failing:
+            await self._write(_leave_a_mark)
 
     async def close(self) -> None:
         """Write what is waiting and let go; further writes raise Unavailable."""
@@ -39,6 +42,13 @@ class SqlStore(People, Talks, Work, Ledger):
         self._writer.join(self._options.timeout_s)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._database.close()
+
+
+def _leave_a_mark(connection: Connection) -> None:
+    """A write that really needs space on the disk."""
+    table = schema.secret
+    connection.execute(table.delete().where(table.c.name == "mark"))
+    connection.execute(table.insert().values(name="mark", value=token_bytes(8)))
 
 
 async def open_store(options: StoreOptions) -> SqlStore:

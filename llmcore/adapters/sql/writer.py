@@ -45,14 +45,16 @@ class Writer:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._closed = False
+        self.failing = False
+        """True while the database takes no writes; the next one that it takes ends it."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], T], *, chained: bool = False) -> asyncio.Future[T]:
         """A future with what `work` returns, once it is committed; `chained` if it appends to the audit chain.
 
-        Raises Unavailable if the store is closed or too many writes wait. Cancelling the future before its turn drops
-        the write; later the write is whole all the same.
+        Raises Unavailable if the store is closed or too many writes wait. Cancelling the future drops the write as long
+        as the database has not begun it (which it does not while another program has it locked); later it is whole.
         """
         if self._closed:
             raise Unavailable("The store is closed: start the server again.", component="store")
@@ -110,16 +112,19 @@ class Writer:
     def _outcome(self, jobs: Sequence[_Job]) -> list[Any] | Exception:
         """What the jobs returned, or why none of them is in the database."""
         try:
-            return self._transact(jobs)
+            results = self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, and the thread must live
-            self._disconnect(broken=not is_refusal(error))
+            self.failing = not is_refusal(error)
+            self._disconnect(broken=self.failing)
             return error
+        self.failing = False
+        return results
 
     def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
         connection = self._connection = self._connection or self._database.writer.connect()
         with connection.begin():
             self._chain.begin(connection, any(job.chained for job in jobs))
-            results = [job.work(connection) for job in jobs]
+            results = [None if job.future.cancelled() else job.work(connection) for job in jobs]
         self._chain.committed()
         if not self._database.path:
             self._disconnect()  # a server may go away meanwhile; the pool tries the connection before it gives it out

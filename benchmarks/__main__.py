@@ -82,7 +82,7 @@ async def one_round(options: argparse.Namespace, report: Report, process: Proces
     async def stream() -> None:
         for subject in subjects:
             await streams.saturated(subject, report, 1_000 if quick else 4_000)
-            await streams.paced(subject, report, STREAMS, 150 if quick else 400)
+            await streams.paced(subject, report, STREAMS, 250 if quick else 500)
 
     async def first() -> None:
         for subject in subjects:

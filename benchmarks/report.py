@@ -45,6 +45,8 @@ MUST = {
     "start: --help": 0.2,
     "event to 1000 sockets: CPU a delivery": 20.0,
 }
+MUST_RATIO = {"RPC: CPU a call": ("echo", 6.0)}
+"""Line to the peer that decides, and how many times its value ours may be."""
 
 
 class Report:
@@ -65,7 +67,7 @@ class Report:
         for name, line in self.lines.items():
             for subject, values in line.values.items():
                 spread = " / ".join(_short(value) for value in (min(values), median(values), max(values)))
-                must = self._judged(line) if subject == OURS else ""
+                must = self._judged(line) if subject == OURS else self._beside(name, line, subject)
                 rows.append(f"| {name} | {subject} | {spread} {line.unit} | {self._ratio(line, subject)} | {must} |")
         return "\n".join(rows)
 
@@ -74,6 +76,13 @@ class Report:
         if subject == OURS or OURS not in line.values:
             return ""
         return f"{line.best(OURS) / line.best(subject):.2f} x"
+
+    @staticmethod
+    def _beside(name: str, line: Line, subject: str) -> str:
+        peer, most = MUST_RATIO.get(name, ("", 0.0))
+        if subject != peer or OURS not in line.values:
+            return ""
+        return f"<= {most:g} x: {'kept' if line.best(OURS) <= most * line.best(peer) else 'MISSED'}"
 
     @staticmethod
     def _judged(line: Line) -> str:

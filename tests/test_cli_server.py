@@ -282,8 +282,8 @@ def test_users_are_added_listed_changed_and_given_tokens(
     monkeypatch.setenv("LLMCORE_TOKEN", shell.out.strip())
     monkeypatch.setenv("LLMCORE_URL", server.url)
     assert shell("ask", "show me the memory usage") == 0
-    for command in ("ask", "plan"):  # what an observer may not do is not even offered to the planner
-        assert shell(command, f"delete the file {server.roots}/x") == Exit.NOT_UNDERSTOOD
+    for command in ("ask", "plan"):  # what an observer may not do is understood, and refused
+        assert shell(command, f"delete the file {server.roots}/x") == Exit.REFUSED
     assert shell("user", "list") == Exit.REFUSED
 
 

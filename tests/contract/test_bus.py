@@ -99,3 +99,27 @@ async def test_closed_bus_ends_its_subscriptions() -> None:
         await bus.publish("a", "one")
         await bus.close()
     assert ear.result() == ["one"]
+
+
+async def test_subscriber_that_falls_behind_loses_the_oldest_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded; what is newest is kept, and the end still comes."""
+    monkeypatch.setattr("llmcore.adapters.memory.QUEUE", 2)
+    bus = MemoryBus()
+    frames = bus.subscribe("a")
+    listening = asyncio.Event()
+
+    async def first() -> str:
+        listening.set()
+        return await anext(frames)
+
+    async with asyncio.TaskGroup() as tasks:
+        begun = tasks.create_task(first())
+        await listening.wait()
+        await asyncio.sleep(0)
+        for number in range(5):
+            await bus.publish("a", str(number))
+    assert begun.result() == "3"
+    await bus.publish("a", "5")
+    await bus.publish("a", "6")
+    await bus.close()
+    assert [frame async for frame in frames] == ["6"]

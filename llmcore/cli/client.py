@@ -248,12 +248,12 @@ async def connect(
     """An open connection for the length of a block; raises Unauthorized or Unreachable."""
     client = Client(url, token, renew, on_broadcast)
     await client.open()
-    failure: LLMCoreError | None = None
+    failure: LLMCoreError | OSError | None = None
     async with asyncio.TaskGroup() as tasks:
         reader = tasks.create_task(client.read())
         try:
             yield client
-        except LLMCoreError as error:  # raised below, else the group would wrap it
+        except (LLMCoreError, OSError) as error:  # raised below, else the group would wrap it
             failure = error
         finally:
             await client.leave(reader)

@@ -1,7 +1,8 @@
 /**
  * Where requests are typed: Enter sends, Shift+Enter makes a new line, Up in an empty field brings the last one back.
  *
- * Used by chat.js. The stop button stands here from the moment something is sent.
+ * Used by chat.js. The stop button stands here from the moment something is sent. A new conversation puts the cursor
+ * here, save where that would raise a keyboard on the screen.
  */
 
 import { effect, html, signal, useLayoutEffect, useRef } from "../vendor/preact.js";
@@ -85,6 +86,9 @@ export function Composer() {
     field.current.focus();
     field.current.setSelectionRange(draft.peek().length, draft.peek().length);
   }, [wanted.value]);
+  useLayoutEffect(() => {
+    if (!current.peek().id.peek() && matchMedia("(hover: hover)").matches) field.current?.focus();
+  }, [current.value]);
   const online = connection.value === "online";
   const onSubmit = (/** @type {Event} */ event) => {
     event.preventDefault();

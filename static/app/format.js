@@ -101,5 +101,8 @@ export function cell(column, value) {
     return /^(pid|ppid|port|uid|gid|job_?id|id|line)$/i.test(column) ? String(value) : number(value);
   }
   if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value) && value.every((one) => typeof one !== "object")) {
+    return value.length ? value.map((one) => cell(column, one)).join(", ") : "–";
+  }
   return typeof value === "string" ? visible(value) : visible(JSON.stringify(value));
 }

@@ -9,7 +9,7 @@ import { Decision } from "./decision.js";
 import { left, plural, provider, shortDigest, visible } from "./format.js";
 import { Icon } from "./icons.js";
 import { planSignal } from "./plans.js";
-import { DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen, isReversible } from "./plan-rules.js";
+import { DECIDED, DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen, isReversible } from "./plan-rules.js";
 import { complain, intents, planCall, rpc } from "./store.js";
 import { Preview } from "./plan-preview.js";
 import { Fields } from "./value.js";
@@ -136,7 +136,7 @@ function Step({ plan, step, error }) {
     ${fields.length ? html`<${Fields} fields=${fields} />` : html`<p class="muted small">no params</p>`}
     ${step.when && html`<p class="small">only if <code class="value">${visible(step.when)}</code></p>`}
     ${step.preview && step.effect !== "read" && html`<${Preview} preview=${step.preview} />`}
-    <${Verdict} step=${step} />
+    <${Verdict} step=${step} open=${isOpen(plan)} />
     ${step.progress?.length > 0 && html`<${Output} step=${step} />`}
     ${error && html`<p class="banner error"><${Icon} name="cross" /><span>${visible(error.message)}</span></p>`}
     ${error?.output && !step.progress?.length && html`<pre class="value" tabindex="0">${visible(error.output)}</pre>`}
@@ -150,13 +150,13 @@ function wayBack(step) {
   return isReversible(step, intents.value) ? "can be taken back" : "cannot be taken back automatically";
 }
 
-/** @param {{step: any}} props */
-function Verdict({ step }) {
+/** What policy says; what would allow it only while that is open. @param {{step: any, open: boolean}} props */
+function Verdict({ step, open }) {
   const { verdict } = step;
   if (!verdict || (verdict.decision === "allow" && step.effect === "read")) return null;
   return html`<p class="verdict ${verdict.decision}">
-    <b>${DECISIONS[verdict.decision]}</b>${verdict.reason && html`<span>${visible(verdict.reason)}</span>`}
-    ${verdict.would_allow && html`<span>What would allow it: ${visible(verdict.would_allow)}</span>`}
+    <b>${(open ? DECISIONS : DECIDED)[verdict.decision]}</b>${verdict.reason && html`<span>${visible(verdict.reason)}</span>`}
+    ${verdict.would_allow && (open || verdict.decision === "deny") && html`<span>What would allow it: ${visible(verdict.would_allow)}</span>`}
     ${verdict.rules?.length > 0 && html`<span>rules <code>${visible(verdict.rules.join(", "))}</code></span>`}
     ${step.effect !== "read" && html`<span>${wayBack(step)}</span>`}
   </p>`;

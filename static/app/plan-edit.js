@@ -6,6 +6,7 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { visible } from "./format.js";
+import { lookAt } from "./scroll.js";
 import { intents } from "./store.js";
 
 /** @typedef {{step: string, name: string, kind: "text" | "number" | "boolean" | "choice" | "json" | "absent", choices: any[], help: string, required: boolean}} Field */
@@ -73,7 +74,10 @@ function wireStep(step, params) {
 export function PlanEditor({ plan, save, cancel }) {
   const [problem, setProblem] = useState("");
   const form = useRef(/** @type {HTMLFormElement | null} */ (null));
-  useEffect(() => form.current?.scrollIntoView({ block: "nearest" }), []);
+  useEffect(() => {
+    /** @type {HTMLElement | null | undefined} */ (form.current?.querySelector("input, select, textarea"))?.focus({ preventScroll: true });
+    if (form.current) lookAt(form.current);
+  }, []);
   const submit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const form = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget));

@@ -22,6 +22,8 @@ export const STATUSES = {
 };
 /** @type {Record<string, string>} */
 export const DECISIONS = { allow: "Allowed", ask: "Asks for approval", deny: "Denied" };
+/** The same once the plan is decided. @type {Record<string, string>} */
+export const DECIDED = { ...DECISIONS, ask: "Asked for approval" };
 
 /** @param {any} plan @returns {any[]} */
 export const changing = (plan) => plan.steps.filter((/** @type {any} */ step) => step.effect !== "read");

@@ -1,6 +1,6 @@
 /**
  * Keeps what grows in view while the reader is there, and only then: the end of the log, or the beginning of the last
- * turn once that is taller than the view. Used by chat.js and message.js.
+ * turn once that is taller than the view. Used by chat.js, message.js and plan-edit.js.
  */
 
 const NEAR = 60;
@@ -46,4 +46,12 @@ export function stickToEnd() {
 export function goToEnd() {
   following = true;
   stickToEnd();
+}
+
+/** The reader looks at this now, wherever the end is. @param {HTMLElement} element */
+export function lookAt(element) {
+  following = false;
+  cancelAnimationFrame(frame);
+  frame = 0;
+  element.scrollIntoView({ block: "nearest" });
 }

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import orjson
@@ -91,6 +92,8 @@ def intent(
 ) -> Callable[[Handler], Intent]:
     """Make an `Intent` of a coroutine `async def name(param: Annotated[type, "help"], *, ctx: Context)`.
 
+    Whoever has no use for `ctx` leaves it out, in the hooks too.
+
     Args:
         effect: what it does to the world; without it the intent counts as destructive.
         examples: requests with the params they mean, at least a handful, varied.
@@ -100,6 +103,9 @@ def intent(
         undo: coroutine with the same params plus `before` and `result` that returns an `Undo` or None.
         long_running: the work may take longer than ten seconds.
         vocabulary: param name -> host list its values come from.
+
+    Raises:
+        TypeError: a function is no coroutine, or a param has no annotation.
     """
 
     def decorate(handler: Handler) -> Intent:
@@ -111,15 +117,29 @@ def intent(
             idempotent=effect is Effect.READ if idempotent is None else idempotent,
             examples=tuple(Example(text, params) for text, params in examples),
             pack=handler.__module__.rpartition(".")[2],
-            handler=handler,
-            preview=preview,
-            verify=verify,
-            undo=undo,
+            handler=_called_with_context(handler),
+            preview=preview and _called_with_context(preview),
+            verify=verify and _called_with_context(verify),
+            undo=undo and _called_with_context(undo),
             long_running=long_running,
             vocabulary=dict(vocabulary or {}),
         )
 
     return decorate
+
+
+def _called_with_context(handler: Handler) -> Handler:
+    if not inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{getattr(handler, '__name__', handler)}: has to be defined with `async def`")
+    params = inspect.signature(handler).parameters.values()
+    if any(param.name == "ctx" or param.kind is param.VAR_KEYWORD for param in params):
+        return handler
+
+    @wraps(handler)
+    async def without(*, ctx: Context, **values: Any) -> Any:
+        return await handler(**values)
+
+    return without
 
 
 def schema_of(handler: Handler) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from llmcore.intent import Context, Effect, Preview, intent, schema_of
+from llmcore.intent import Context, Effect, Preview, Principal, intent, schema_of
 
 
 def test_types_and_notes_become_the_schema() -> None:
@@ -53,6 +53,36 @@ def test_hash_changes_with_schema_and_effect() -> None:
     write = intent(effect=Effect.WRITE, preview=preview)(act)
     assert read.schema_hash != write.schema_hash
     assert write.preview is preview
+
+
+@pytest.mark.asyncio
+async def test_function_without_context_is_called_without() -> None:
+    """Its hooks too."""
+
+    async def preview(a: int) -> Preview:
+        return Preview(targets=(str(a),))
+
+    @intent(preview=preview)
+    async def act(a: int) -> int:
+        """Act."""
+        return a + 1
+
+    context = Context(services={}, principal=Principal(name="ann", role="admin"))
+    assert act.handler is not None
+    assert act.preview is not None
+    assert await act.handler(a=1, ctx=context) == 2
+    assert await act.preview(a=1, ctx=context) == Preview(targets=("1",))
+    assert act.schema["required"] == ["a"]
+
+
+def test_function_that_is_no_coroutine_is_refused() -> None:
+    """It would hold up everybody."""
+
+    def act(a: int) -> None:
+        """Act."""
+
+    with pytest.raises(TypeError, match="async def"):
+        intent()(act)  # type: ignore[arg-type]
 
 
 def test_param_without_type_is_refused() -> None:

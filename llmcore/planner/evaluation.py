@@ -30,7 +30,8 @@ class Plans(Protocol):
 class Case:
     """One line of an eval file."""
 
-    id: str
+    id: Any
+    """As it stands in the file, which may be a number."""
     text: str
     expect: Mapping[str, Any] | None = None
     """`{"kind", "steps": [{"intent", "params"}], "alternatives"?: [[step…]]}`"""
@@ -88,7 +89,7 @@ def read_cases(lines: Iterable[str]) -> list[Case]:
             continue
         try:
             data = json.loads(line)
-            case = Case(id=str(data.get("id", number)), text=data["text"], expect=data.get("expect"))
+            case = Case(id=data.get("id", str(number)), text=data["text"], expect=data.get("expect"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRequest(f"Line {number} is not an eval case: it needs a JSON object with `text`.") from error
         if not isinstance(data["text"], str) or not _expectation(case.expect):

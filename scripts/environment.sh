@@ -49,5 +49,5 @@ ensure_environment() {
 }
 
 pip_install() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@" >&2
 }

@@ -4,10 +4,14 @@ import asyncio
 import logging
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.processes import ROOT
 from tests.servers import find_program
 
 
@@ -59,3 +63,44 @@ def test_programs_are_found_by_name_and_pattern() -> None:
     assert find_program("sh")
     assert find_program("/bi*/sh") == "/bin/sh"
     assert find_program("/no/such/*") is None
+
+
+CAUGHT = """
+import logging
+import pytest
+from llmcore.settings import load
+
+def test_logs_an_error():
+    logging.getLogger("x").error("unannounced")
+
+@pytest.mark.logs_errors("never comes")
+def test_announces_in_vain():
+    pass
+
+@pytest.mark.asyncio
+async def test_blocks_the_loop(tmp_path):
+    load(tmp_path / "none.json", {})
+"""
+
+
+def test_what_breaks_a_rule_fails(tmp_path: Path) -> None:
+    """An unannounced error, one announced in vain, and a file read by ours inside the event loop."""
+    file = tmp_path / "test_caught.py"
+    file.write_text(CAUGHT, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:warnings",
+        "-p",
+        "tests.guards",
+        "-c",
+        str(tmp_path / "pytest.ini"),
+        str(file),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "1 failed, 2 passed, 2 errors" in done.stdout, done.stdout
+    for reason in ("x: unannounced", "no error matches 'never comes'", "Blocking call to"):
+        assert reason in done.stdout

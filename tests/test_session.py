@@ -87,7 +87,7 @@ async def test_change_stops_at_a_card_and_runs_after_the_approval(play: Stage) -
     assert play.rooms.host.calls == []
     interrupted = await play.watcher.until("RUN_FINISHED")
     assert interrupted["outcome"]["type"] == "interrupt"
-    assert "Should I continue?" in play.watcher.text
+    assert "Should I continue? This plan (**stop_it** `nginx`)" in play.watcher.text
     assert plan.approval
     assert plan.approval.needed == 1
     approved = await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")
@@ -178,6 +178,8 @@ async def test_question_is_remembered_and_its_answer_continues_the_plan(play: St
     pending = play.planner.requests[1].pending
     assert pending
     assert (pending.steps, pending.missing) == (asked.steps, ("module",))
+    plans = await play.rooms.store.plan_list()
+    assert plans[0].title == "stop it nginx"
     assert [message.content for message in play.planner.requests[1].history] == ["stop it", "Which one?"]
 
 
@@ -271,11 +273,15 @@ async def test_stop_interrupts_a_step_and_ends_the_plan(play: Stage) -> None:
     play.rooms.host.plays["stop_it"] = forever
     await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")
     await play.watcher.until("STEP_STARTED")
+    running = await play.rooms.store.plan_get(plan.plan_id)
+    assert running
+    assert running.steps[0].state is StepState.RUNNING
     stopped = await play.session.cancel(str(plan.run_id), ANNA)
     assert stopped.status is PlanStatus.CANCELLED
+    assert "Nobody can say whether **stop_it** took effect" in stopped.text
     stored = await play.rooms.store.plan_get(plan.plan_id)
     assert stored
-    assert stored.status is PlanStatus.CANCELLED
+    assert (stored.status, stored.steps[0].state) == (PlanStatus.CANCELLED, StepState.UNKNOWN)
 
 
 async def test_stop_of_a_waiting_plan_makes_it_unapprovable(play: Stage) -> None:
@@ -330,6 +336,7 @@ async def test_edited_plan_has_another_digest_and_runs_as_edited(play: Stage) ->
     steps = play.rooms.catalog.steps([{"id": "s1", "intent": "stop_it", "params": {"module": "shop"}}])
     edited = await play.session.edit(plan.plan_id, steps, ANNA)
     assert edited.digest != plan.digest
+    assert edited.title == f"{plan.title} (edited)"
     with pytest.raises(Conflict):
         await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")
     await play.session.approve(plan.plan_id, str(edited.digest), ANNA, "")

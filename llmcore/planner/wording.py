@@ -45,12 +45,17 @@ def social(text: str, visible: Sequence[Intent]) -> str | None:
     return _offer(visible) if _HELP.fullmatch(plain) else None
 
 
+_ASKING = re.compile(r"(?:how|which|what|where|when|whether|who)\b", re.IGNORECASE)
+"""A description that is a question already takes no article."""
+
+
 def question(intent: Intent, missing: Sequence[str], vocabulary: Mapping[str, Sequence[str]]) -> str:
     """One question for all values that are missing (dotted names)."""
     wanted = " and ".join(_describe(intent, name) for name in missing)
     known = [name for param in missing for name in vocabulary.get(intent.vocabulary.get(param, ""), ())]
     offer = f" I know {', '.join(known[:_SHOWN])}{', …' if len(known) > _SHOWN else ''}." if known else ""
-    return f"{first_sentence(intent).rstrip('.')}: please tell me the {wanted}.{offer}"
+    asked = wanted if _ASKING.match(wanted) else f"the {wanted}"
+    return f"{first_sentence(intent).rstrip('.')}: please tell me {asked}.{offer}"
 
 
 def cannot(nearest: Sequence[Intent], sign: str | None = None) -> str:

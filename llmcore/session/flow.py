@@ -22,6 +22,7 @@ from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
 
+EDITED = " (edited)"
 _ALL = 1_000_000
 
 
@@ -180,7 +181,9 @@ class Session:
         plan = await self._do.proposer.approvals.visible(plan_id, principal)
         kept = {_same(step): step for step in plan.steps}
         merged = tuple(replace(step, state=kept[_same(step)].state) if _same(step) in kept else step for step in steps)
-        edited = self._do.proposer.judged(replace(plan, steps=merged, approval=None, digest=None))
+        edited = self._do.proposer.judged(
+            replace(plan, steps=merged, title=edited_title(plan), approval=None, digest=None)
+        )
         if refused := self._do.proposer.refusal(edited):
             reason = refused.verdict.reason if refused.verdict else ""
             raise Forbidden(f"Policy does not allow {refused.intent}: {reason}", step_id=refused.id)
@@ -327,6 +330,11 @@ class Session:
 
     def _now(self) -> str:
         return rfc3339(self._do.clock.now())
+
+
+def edited_title(plan: Plan) -> str:
+    """The words of the request, which an edit may have left behind."""
+    return plan.title if plan.title.endswith(EDITED) else f"{plan.title}{EDITED}"
 
 
 def _same(step: Step) -> str:

@@ -76,7 +76,8 @@ class Proposer:
     def first_reads(plan: Plan) -> frozenset[str]:
         """Reads that have to run before anyone is asked and have not yet."""
         waiting = feeding_reads(plan.steps)
-        return frozenset(step.id for step in plan.steps if step.id in waiting and step.state is StepState.PENDING)
+        open_states = (StepState.PENDING, StepState.RUNNING)
+        return frozenset(step.id for step in plan.steps if step.id in waiting and step.state in open_states)
 
     async def sealed(self, plan: Plan, results: Mapping[str, StepResult]) -> Plan:
         """The plan ready for a decision: literal params, previews, verdicts over them, approval and digest.

@@ -75,7 +75,7 @@ class Segments:
         turn.answered_by = draft.answered_by
         turn.kind = draft.kind
         if draft.kind == "plan":
-            turn.planned = self._plan_of(turn, draft)
+            turn.planned = self._plan_of(turn, draft, _asked_before(stored) if request.pending else "")
             async for event in self.proceed(turn):
                 yield event
         elif draft.kind == "answer" and not draft.text and self.models(asked["options"]).available:
@@ -109,7 +109,7 @@ class Segments:
             window, stored = await self.conversations.window(run.conversation_id, run.run_id)
         return with_context(window, run.request.get("context", {})), stored
 
-    def _plan_of(self, turn: Turn, draft: Draft) -> Plan:
+    def _plan_of(self, turn: Turn, draft: Draft, before: str) -> Plan:
         raw = [
             {
                 "id": f"s{number + 1}",
@@ -122,7 +122,7 @@ class Segments:
         ]
         steps = with_time_limits(self.catalog.steps(raw), self.catalog, raw)
         refuse_unsupported(steps)
-        words = turn.run.request["prompt"]
+        words = f"{before} {turn.run.request['prompt']}".strip()
         return Plan(
             plan_id=f"pl_{uuid4().hex}",
             requester=turn.run.owner,
@@ -238,6 +238,7 @@ class Segments:
         call_id = f"{turn.run.run_id}.{step.id}"
         if isinstance(happening, StepBegan):
             turn.planned = turn.plan.with_step(replace(step, state=StepState.RUNNING))
+            await self._keep(turn)
             called = events.tool_call(call_id, step.intent, happening.params)
             return [events.step_started(step.id), *called, turn.snapshot()]
         if isinstance(happening, StepProgress):
@@ -343,11 +344,18 @@ def status_of(turn: Turn) -> PlanStatus:
 def waiting_text(plan: Plan) -> str:
     """What is said when a plan waits for people."""
     steps = [step for step in plan.steps if step.mutates and step.state is StepState.PENDING]
-    names = ", ".join(f"**{step.intent}**" for step in steps)
+    names = ", ".join(_named(step) for step in steps)
     reasons = dict.fromkeys(step.verdict.reason for step in steps if step.verdict and step.verdict.reason)
     count = plan.approval.needed if plan.approval else 1
     people = "one approval" if count == 1 else f"{count} approvals"
     return f"Should I continue? This plan ({names}) needs {people} before it runs. {' '.join(reasons)}".strip()
+
+
+def _named(step: Step) -> str:
+    """An intent and what it touches, such as **restart_target** `nginx`."""
+    targets = step.preview.targets if step.preview else ()
+    shown = ", ".join(f"`{target.replace('`', chr(39))}`" for target in targets[:3] if target)
+    return f"**{step.intent}** {shown}{' and more' if len(targets) > 3 else ''}".strip()
 
 
 def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
@@ -366,6 +374,11 @@ def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
         confidence=kept["confidence"],
         missing=tuple(kept["missing"]),
     )
+
+
+def _asked_before(stored: Sequence[StoredMessage]) -> str:
+    """The request that the open question belongs to."""
+    return next((said.content for said in reversed(stored) if said.role == "user"), "")
 
 
 def _kept(draft: Draft) -> dict[str, Any]:

@@ -5,21 +5,24 @@ Held by `Session`; `work` is what the queue calls. This is the turn boundary, th
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from llmcore import events
 from llmcore.errors import LLMCoreError, NotFound, Unavailable
-from llmcore.executor import refused_json
-from llmcore.plan import TERMINAL, PlanStatus, StepState
-from llmcore.ports import Run
+from llmcore.executor import RETRY, refused_json
+from llmcore.plan import TERMINAL, Plan, PlanStatus, StepState
+from llmcore.ports import Attempt, Run
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
 from llmcore.session.turn import Turn
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
+
+_OUTCOMES = frozenset(state.value for state in StepState)
 
 
 class Worker:
@@ -100,8 +103,8 @@ class Worker:
         """A person stopped it."""
         if turn.speaking:
             self._publish(turn, events.text_end(turn.message_id))
-        turn.text = turn.text or "Stopped."
         await self._move_plan(turn, PlanStatus.CANCELLED)
+        turn.text = turn.text or stopped_text(turn)
         await self._close(turn, PlanStatus.CANCELLED)
         self._publish(turn, turn.finished(PlanStatus.CANCELLED))
 
@@ -126,7 +129,7 @@ class Worker:
             return
         if status is PlanStatus.FAILED and plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
             return
-        moved = plan.moved(status)
+        moved = settled(plan, await self._do.store.attempt_list(turn.run.run_id)).moved(status)
         await self._do.store.plan_swap(moved, plan)
         turn.planned = turn.stored = moved
         self._publish(turn, turn.snapshot())
@@ -166,6 +169,22 @@ class Worker:
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)
+
+
+def settled(plan: Plan, attempts: Sequence[Attempt]) -> Plan:
+    """The plan with the states of its steps as the journal has them, for one that ended before they could be told."""
+    for attempt in attempts:
+        state = StepState(attempt.outcome) if attempt.outcome in _OUTCOMES else StepState.UNKNOWN
+        if attempt.outcome != RETRY:
+            plan = plan.with_step(replace(plan.step(attempt.step_id), state=state))
+    return plan
+
+
+def stopped_text(turn: Turn) -> str:
+    """What is said of a run that a person stopped."""
+    steps = turn.planned.steps if turn.planned else ()
+    unsure = ", ".join(f"**{step.intent}**" for step in steps if step.state is StepState.UNKNOWN)
+    return f"Stopped. Nobody can say whether {unsure} took effect: look before you go on." if unsure else "Stopped."
 
 
 def is_store(error: LLMCoreError) -> bool:

@@ -80,7 +80,8 @@ class Roots:
             for alias in (given, real):
                 if inside(wanted, alias):
                     return Place(real, _parts(wanted[len(alias) :]))
-        raise Forbidden(f"{path} is outside the allowed folders.", roots=list(self.given))
+        allowed = ", ".join(self.given)
+        raise Forbidden(f"{path} is outside the allowed folders ({allowed}).", roots=list(self.given))
 
     def _relative(self, path: str) -> Place:
         parts = _parts(posixpath.normpath(path))

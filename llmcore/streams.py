@@ -239,7 +239,7 @@ class Topics:
         found = self._topics.get(topic)
         if found is None:  # what a new epoch begins with is handed out by its opening
             found = await self._reopen(topic, sink)
-            return {"topic": topic, "epoch": found.epoch if found else 0, "last_seq": found.seq if found else 0}
+            return {"topic": topic, "epoch": found.epoch if found else 1, "last_seq": found.seq if found else 0}
         oldest = found.kept[0].first_seq if found.kept else found.seq + 1
         same = epoch is None or epoch == found.epoch
         start = after_seq if same else 0

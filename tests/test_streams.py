@@ -191,7 +191,7 @@ async def test_topic_that_nobody_uses_any_more_is_forgotten(topics: Topics, monk
 async def test_topic_that_never_was_can_be_waited_at(topics: Topics) -> None:
     """A client may resume before it asks, to miss nothing."""
     screen = Screen(ANNA)
-    assert await topics.resume(TOPIC, screen, 0, None) == {"topic": TOPIC, "epoch": 0, "last_seq": 0}
+    assert await topics.resume(TOPIC, screen, 0, None) == {"topic": TOPIC, "epoch": 1, "last_seq": 0}
     await topics.open(TOPIC, "cv_1", ANNA)
     topics.publish(TOPIC, events.text_content("m", "x"), "rn")
     assert screen.text == "x"

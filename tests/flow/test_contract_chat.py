@@ -1,6 +1,5 @@
 """The contract on a real server: a chat turn and its events, who gets them, and how they come again."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ pytestmark = pytest.mark.asyncio
 LONG = "one two three four five six seven eight"
 RULES: Sequence[Mapping[str, Any]] = (
     {"match": "count slowly", "reply": LONG, "chunks": 8, "delay_s": 0.05},
-    {"match": "take ten seconds", "reply": "at last", "chunks": 1, "delay_s": 10},
     {"match": "break off", "reply": "half a sen", "unfinished": True},
     {"match": "be down", "error": 401},
     {"match": "dance", "schema": True, "reply": {"kind": "none", "text": "I cannot dance."}},
@@ -143,18 +141,6 @@ async def test_an_answer_in_one_piece(admin: Person) -> None:
     (result,) = read["results"]
     assert result["intent"] == "list_processes"
     assert (await admin.end(PREFIX + read["conversation_id"]))["result"]["text"] == read["text"]
-
-
-async def test_what_takes_longer_than_eight_seconds_is_acknowledged(admin: Person) -> None:
-    """With `status:"running"`, within ten seconds; the rest comes as events."""
-    topic = PREFIX + "long"
-    async with asyncio.timeout(10):
-        params = {"stream": False, **ANSWER}
-        answer = await admin.data("chat_llm", prompt="take ten seconds", topic=topic, params=params)
-    accepted = {"accepted": True, "topic": topic, "status": "running"}
-    assert accepted.items() <= answer.items()
-    assert {"conversation_id", "run_id"} <= set(answer)
-    assert (await admin.end(topic))["result"]["text"] == "at last"
 
 
 async def test_a_plan_that_waits_interrupts(house: House, admin: Person) -> None:
@@ -319,8 +305,7 @@ async def test_events_may_come_before_the_answer_and_still_all_can_be_had(admin:
     """`stream_resume` with `after_seq` 0 before anything was asked, then everything live and once."""
     topic = PREFIX + "early"
     resumed = await admin.data("stream_resume", topic=topic, after_seq=0)
-    assert set(resumed) == {"topic", "epoch", "last_seq"}
-    assert (resumed["topic"], resumed["last_seq"]) == (topic, 0)
+    assert resumed == {"topic": topic, "epoch": 1, "last_seq": 0}
     await admin.data("chat_llm", prompt="count slowly", topic=topic, params=ANSWER)
     await admin.end(topic)
     check_numbers(admin.seen(topic))

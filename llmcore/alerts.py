@@ -70,6 +70,8 @@ class Alerts:
     """Publisher -> secret."""
     runbooks: Sequence[Runbook]
     vocabulary: Callable[[], Mapping[str, Sequence[str]]]
+    hide: Callable[[Any], Any] = lambda value: value
+    """A JSON value without the secrets of this installation."""
     counters: Counters = field(default_factory=Counters)
 
     # --- in ---
@@ -101,7 +103,7 @@ class Alerts:
 
     async def raised(self, alert: Any, source: str) -> None:
         """Store an alert; a new one that fires becomes a suggestion. Raises BadRequest for another shape."""
-        labels, annotations = _texts(alert, "labels"), _texts(alert, "annotations")
+        labels, annotations = (self.hide(_texts(alert, name)) for name in ("labels", "annotations"))
         if not labels:
             raise BadRequest("An alert needs labels.")
         group = _fingerprint(labels)

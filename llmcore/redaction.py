@@ -58,6 +58,18 @@ class Redactor:
             longest_first = sorted(self._secrets, key=len, reverse=True)
             self._exact = re.compile("|".join(map(re.escape, longest_first)))
 
+    def exact(self, value: Any) -> Any:
+        """A JSON value in which only the exact secrets are masked: for data that has to stay as it is otherwise."""
+        if self._exact is None:
+            return value
+        if isinstance(value, str):
+            return self._exact.sub(MASK, value)
+        if isinstance(value, Mapping):
+            return {self.exact(key): self.exact(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.exact(inner) for inner in value]
+        return value
+
     def text(self, text: str) -> str:
         """The text with every secret masked."""
         if self._exact:

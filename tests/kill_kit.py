@@ -60,7 +60,8 @@ class Killable:
         """Write a script that the server may run."""
         return script(self.scripts / name, text)
 
-    def _settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
+        """Its environment."""
         model = {"LLMCORE_LLM__PROVIDER": "scripted", "LLMCORE_LLM__SCRIPT": str(self.folder / "model.json")}
         return {
             "LLMCORE_ADMIN_PASSWORD": PASSWORD,
@@ -77,7 +78,7 @@ class Killable:
         command = (sys.executable, "-m", "llmcore", "serve", "--port", "0", "--data-dir", str(self.data))
         self._process = await asyncio.create_subprocess_exec(
             *command,
-            env=self._settings(),
+            env=self.settings(),
             cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -145,7 +146,7 @@ class Killable:
         """By the command, as an operator does it."""
         command = (sys.executable, "-m", "llmcore", "user", "add", name, "--role", role, "--data-dir", str(self.data))
         process = await asyncio.create_subprocess_exec(
-            *command, env=self._settings(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            *command, env=self.settings(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
         await process.communicate(f"{PASSWORD}\n".encode())
         assert process.returncode == 0

@@ -86,3 +86,10 @@ def test_log_records_are_masked() -> None:
     assert handler.handle(record)
     assert handler.handle(logging.LogRecord("x", logging.WARNING, "file", 1, "s3cret", None, None))
     assert stream.getvalue() == f"got {MASK}\nValueError: {MASK}\n" * 2 + f"{MASK}\n"
+
+
+def test_only_exact_secrets_are_masked_where_data_has_to_stay_as_it_is() -> None:
+    """What merely looks like a secret is left alone."""
+    value = {"password": "x1", "of s3cret": ("s3cret!", 3, None), "n": [True]}
+    assert Redactor().exact(value) is value
+    assert Redactor(["s3cret"]).exact(value) == {"password": "x1", f"of {MASK}": [f"{MASK}!", 3, None], "n": [True]}

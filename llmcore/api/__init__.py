@@ -18,6 +18,10 @@ _LOADED = (accounts, chains, chat, conversations, intents, suggestions, system)
 """The modules whose RPCs are registered by being imported."""
 
 
+_KEPT = frozenset({"chat_llm", "query_assist", "chain", "plan_edit"})
+"""RPCs whose words are stored and may go to a model: without the secrets of this installation, whoever typed them."""
+
+
 class Api:
     """One function a request."""
 
@@ -46,7 +50,7 @@ class Api:
         if fields:
             first = fields[0]
             raise BadParams(f"{name}: {first['pointer'].lstrip('/') or 'params'} {first['message']}.", fields)
-        return await found.handler(self._core, params, caller)
+        return await found.handler(self._core, self._core.hide(params) if name in _KEPT else params, caller)
 
     def _unknown(self, name: str) -> None:
         try:

@@ -71,6 +71,8 @@ class Core:
     """Facts for `status`: version, provider, how to switch a model on."""
     probes: Mapping[str, Callable[[], Awaitable[Mapping[str, Any]]]]
     """Component -> its `{"status", "required", "reason"}`."""
+    hide: Callable[[Any], Any] = lambda value: value
+    """A JSON value without the secrets of this installation."""
 
 
 Handler = Callable[[Core, Mapping[str, Any], Caller], Awaitable[Any]]

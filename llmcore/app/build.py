@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from secrets import token_bytes
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from llmcore import __version__
 from llmcore.accounts import Accounts
 from llmcore.adapters import host
+from llmcore.adapters.discreet import DiscreetCaller
 from llmcore.adapters.local import LocalQueue, SystemClock
 from llmcore.adapters.memory import MemoryBus
 from llmcore.adapters.packs import PackCaller
@@ -66,6 +67,7 @@ class Base:
     judge: Judge
     model: LLMManager
     store: Store
+    redactor: Redactor
     audit: Audit
     accounts: Accounts
     topics: Topics
@@ -173,7 +175,9 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
 
 async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> House:
     """Everything behind the doors, for the intents of a host; works on nothing yet."""
-    base = await _base(settings, tasks, clock, host_side)
+    redactor = Redactor(options.secrets(settings))
+    discreet = replace(host_side, caller=DiscreetCaller(host_side.caller, redactor.exact))
+    base = await _base(settings, tasks, clock, discreet, redactor)
     queue = LocalQueue(base.store, tasks)
     session = Session(await _segments(base), base.topics, queue, SessionOptions())
     bus = _bus(base)
@@ -184,7 +188,9 @@ async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock
     return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api)
 
 
-async def _base(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> Base:
+async def _base(
+    settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide, redactor: Redactor
+) -> Base:
     policy = await asyncio.to_thread(load_policy, settings, host_side.catalog)
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
@@ -196,7 +202,8 @@ async def _base(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host
         judge=Judge(policy, options.attributes(settings)),
         model=model,
         store=store,
-        audit=Audit(store, clock, Redactor(options.secrets(settings)).value),
+        redactor=redactor,
+        audit=Audit(store, clock, redactor.value),
         accounts=Accounts(store, clock, options.accounts(settings)),
         topics=Topics(store, clock, lambda topic: snapshots(store, topic)),
         conversations=Conversations(store, clock),
@@ -267,6 +274,7 @@ def _alerts(base: Base, session: Session, runbooks: Sequence[Mapping[str, Any]])
         keys={name: key.get_secret_value() for name, key in base.settings.bus.keys.items()},
         runbooks=runbooks_of(runbooks),
         vocabulary=base.host.vocabulary,
+        hide=base.redactor.exact,
     )
 
 
@@ -283,6 +291,7 @@ def _core(base: Base, session: Session, queue: LocalQueue, bus: Bus, alerts: Ale
         audit=base.audit,
         clock=base.clock,
         suggestions=alerts,
+        hide=base.redactor.exact,
         status=lambda: _status(base),
         probes=probes(base.store, base.model, queue, base.judge, bus),
     )

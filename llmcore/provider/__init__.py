@@ -317,8 +317,16 @@ class HTTPProvider(LLMProvider):
             failure = ProviderError(f"{self.name} stopped in the middle of its answer.", provider=self.name)
         if failure is not None:  # raised here, not above: no vendor exception with its texts may hang on to it
             failure.details["partial"] = partial
-            raise failure
+            raise self._without_key(failure)
         yield decoder.finished()
+
+    def _without_key(self, failure: ProviderError) -> ProviderError:
+        """The error, should the vendor's words repeat the key that they were sent."""
+        key = self.options.api_key.get_secret_value() if self.options.api_key else ""
+        if key and key in failure.message:
+            failure.message = failure.message.replace(key, "[redacted]")
+            failure.args = (failure.message,)
+        return failure
 
     def _translated(self, sdk: Sdk, error: Exception) -> ProviderError:
         if isinstance(error, sdk.status_error):

@@ -388,6 +388,8 @@ async def test_a_script_that_exits_with_another_code_failed(admin: Person) -> No
     step = await approved(admin, "start_script_execution", name="broken")
     assert step["state"] == "failed"
     assert "3" in step["error"]["message"]
+    assert step["result"]["exit_code"] == 3
+    assert sorted(step["result"]["output"].splitlines()) == ["on the way", "oops"]
 
 
 async def test_a_script_that_is_not_there(admin: Person) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.kill_kit import Killable, data_of, ended, events_of, killable
+from tests.kill_kit import Killable, data_of, ended, events_of, killable, run_until
 from tests.machine import alive, until
 from tests.peer import Peer
 from tests.vendor_server import Answer, VendorServer
@@ -62,8 +62,7 @@ async def test_only_reader_leaves(server: Killable, vendor: VendorServer, how: s
     async with asyncio.timeout(20):
         await vendor.left.wait()
     back = await server.peer()
-    run = (await data_of(back, "run_get", {"run_id": run_id}))["run"]
-    assert run["status"] == "cancelled"
+    run = await run_until(back, run_id, lambda run: run["status"] == "cancelled")
     assert run["text"].startswith("word word")
 
 

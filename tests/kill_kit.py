@@ -143,13 +143,10 @@ class Killable:
         return self.tokens[name]
 
     async def add_user(self, name: str, role: str) -> None:
-        """By the command, as an operator does it."""
-        command = (sys.executable, "-m", "llmcore", "user", "add", name, "--role", role, "--data-dir", str(self.data))
-        process = await asyncio.create_subprocess_exec(
-            *command, env=self.settings(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        await process.communicate(f"{PASSWORD}\n".encode())
-        assert process.returncode == 0
+        """Add a user and keep a token of theirs."""
+        admin = await self.peer()
+        await data_of(admin, "user_add", {"name": name, "role": role, "password": PASSWORD})
+        self.tokens[name] = (await data_of(admin, "user_token", {"name": name, "days": 1}))["token"]
 
     async def peer(self, name: str = ADMIN) -> Peer:
         """A connected client."""

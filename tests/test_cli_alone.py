@@ -127,7 +127,7 @@ def test_policy_check_names_the_rule_that_is_wrong(capsys: pytest.CaptureFixture
     wrong.write_text('@id("fine")\npermit (principal, action == Action::"restart_target", resource);', "utf-8")
     code, out, _ = run(capsys, "policy", "check", wrong, "--json")
     assert (code, json.loads(out)["file"]) == (0, str(wrong))
-    assert run(capsys, "policy", "check", tmp_path / "absent.cedar")[0] == Exit.FAILED
+    assert run(capsys, "policy", "check", tmp_path / "absent.cedar")[0] == Exit.USAGE
 
 
 def test_policy_explain_takes_an_object_and_a_known_intent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -40,13 +40,16 @@ def providers(args: Namespace) -> int:
 def _rules(settings: Settings) -> Iterable[Finding]:
     try:
         catalog = load_catalog(settings)
-        yield Finding("ok", "packs", f"{len(catalog)} intents")
-        policy = load_policy(settings, catalog)
-        yield Finding("ok", "policy", f"{settings.policy.file or 'the default policy'}, version {policy.version}")
     except LLMCoreError as error:
-        yield Finding("fail", error.code.removeprefix("bad_"), error.message)
-    except OSError as error:
-        yield Finding("fail", "policy", f"{error.filename}: {error.strerror}; check LLMCORE_POLICY__FILE")
+        yield Finding("fail", "catalog", error.message)
+        return
+    yield Finding("ok", "packs", f"{len(catalog)} intents")
+    try:
+        policy = load_policy(settings, catalog)
+    except LLMCoreError as error:
+        yield Finding("fail", "policy", error.message)
+        return
+    yield Finding("ok", "policy", f"{settings.policy.file or 'the default policy'}, version {policy.version}")
 
 
 def _models(settings: Settings, *, online: bool) -> list[Finding]:

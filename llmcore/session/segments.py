@@ -6,7 +6,7 @@ nor the last event of the segment: those belong to `work`, which alone knows how
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import uuid4
@@ -15,7 +15,7 @@ from llmcore import events
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog
 from llmcore.conversation import Conversations, Window
-from llmcore.errors import Forbidden, LLMCoreError
+from llmcore.errors import Forbidden, LLMCoreError, Unavailable
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
 from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepResult, StepState, Verdict, digest
@@ -238,7 +238,8 @@ class Segments:
         call_id = f"{turn.run.run_id}.{step.id}"
         if isinstance(happening, StepBegan):
             turn.planned = turn.plan.with_step(replace(step, state=StepState.RUNNING))
-            await self._keep(turn)
+            with suppress(Unavailable):  # for who looks in meanwhile; the journal has it, so nothing depends on it
+                await self._keep(turn)
             called = events.tool_call(call_id, step.intent, happening.params)
             return [events.step_started(step.id), *called, turn.snapshot()]
         if isinstance(happening, StepProgress):

@@ -225,14 +225,6 @@ def test_a_users_token_is_none_of_a_webhook(house: House, token: str) -> None:
     assert house.get("/v1/models", **bearer(HOOK)).status == 401
 
 
-def test_without_a_token_in_the_settings_there_is_no_webhook(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """404."""
-    house = House(tmp_path_factory.mktemp("nohook") / "house", {"LLMCORE_SERVER__WEBHOOK_TOKEN": ""})
-    with house.open():
-        assert house.post("/hooks/alertmanager", notification(FIRING), **bearer("")).status == 404
-        assert house.post("/hooks/alertmanager", notification(FIRING), **bearer("x")).status == 404
-
-
 # --- doors of other protocols -------------------------------------------------------------------------------------
 
 

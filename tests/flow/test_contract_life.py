@@ -39,22 +39,6 @@ def test_a_first_start_makes_a_password_and_prints_it_once(tmp_path: Path, monke
         assert house.form("/authorize", username="administrator", password=hashed(password)).status == 200
 
 
-def test_everything_is_below_the_data_folder(tmp_path: Path) -> None:
-    """The store is `llmcore.db`; nothing is written elsewhere; others may read nothing."""
-    house = House(tmp_path / "house", {"XDG_DATA_HOME": ""})
-    before = {path for path in house.folder.rglob("*")}
-    with house.open():
-        pass
-    made = {path for path in house.folder.rglob("*")} - before
-    assert (house.data / "llmcore.db").is_file()
-    assert (house.data / "audit.head").is_file()
-    assert all(path == house.data or house.data in path.parents for path in made)
-    assert stat.S_IMODE(house.data.stat().st_mode) & 0o077 == 0
-    with closing(sqlite3.connect(house.data / "llmcore.db")) as store:
-        assert PASSWORD not in "".join(store.iterdump())
-        assert hashed(PASSWORD) not in "".join(store.iterdump())
-
-
 def test_the_default_data_folder(tmp_path: Path) -> None:
     """`~/.local/share/llmcore`, or where `LLMCORE_DATA_DIR` says."""
     house = House(tmp_path / "house")
@@ -157,6 +141,8 @@ async def test_what_survives_a_restart(tmp_path: Path) -> None:
             plan = (await admin.data("plan_get", plan_id=end["result"]["plan_id"]))["plan"]
             before = (await admin.data("conversation_get", conversation_id=talk))["conversation"]
             last = admin.seen(topic)[-1]["seq"]
+            steps = [{"id": "s1", "intent": "create_folder", "params": {"path": str(house.roots / "later")}}]
+            other = (await admin.data("chain", steps=steps))["plan"]
     with house.open():
         async with house.person(token) as admin:
             assert (await admin.data("conversation_get", conversation_id=talk))["conversation"] == before
@@ -172,24 +158,11 @@ async def test_what_survives_a_restart(tmp_path: Path) -> None:
             await admin.data("plan_approve", plan_id=plan["plan_id"], digest=plan["digest"])
             assert (await admin.end(topic))["outcome"] == {"type": "success"}
             check_numbers(admin.seen(topic), epoch=2)
+            await admin.data("plan_approve", plan_id=other["plan_id"], digest=other["digest"])
+            assert (await admin.end(other["topic"]))["outcome"] == {"type": "success"}
+            check_numbers(admin.seen(other["topic"]), epoch=2)
+            assert admin.events(other["topic"])[0]["type"] == "ACTIVITY_SNAPSHOT"
     assert not file.exists()
-
-
-@pytest.mark.asyncio
-async def test_approving_after_a_restart_without_resuming(tmp_path: Path) -> None:
-    """Events of the new epoch reach who approves, snapshots first."""
-    house = House(tmp_path / "house")
-    with house.open():
-        token = house.token()
-        async with house.person(token) as admin:
-            steps = [{"id": "s1", "intent": "create_folder", "params": {"path": str(house.roots / "later")}}]
-            plan = (await admin.data("chain", steps=steps))["plan"]
-    with house.open():
-        async with house.person(token) as admin:
-            await admin.data("plan_approve", plan_id=plan["plan_id"], digest=plan["digest"])
-            assert (await admin.end(plan["topic"]))["outcome"] == {"type": "success"}
-            check_numbers(admin.seen(plan["topic"]), epoch=2)
-            assert admin.events(plan["topic"])[0]["type"] == "ACTIVITY_SNAPSHOT"
     assert (house.roots / "later").is_dir()
 
 
@@ -205,6 +178,20 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> House:
         for text in ("which processes eat the memory?", "what time is it on this machine?"):
             assert house.command("ask", text, LLMCORE_TOKEN=token).returncode == 0
     return house
+
+
+def test_everything_is_below_the_data_folder(audited: House) -> None:
+    """The store is `llmcore.db`; nothing is written elsewhere; others may read nothing."""
+    made = {path.name for path in audited.folder.iterdir()} - {"roots", "scripts", "home", "app.log"}
+    assert made == {"data"}
+    assert list((audited.folder / "home").iterdir()) == []
+    assert (audited.data / "llmcore.db").is_file()
+    assert (audited.data / "audit.head").is_file()
+    assert stat.S_IMODE(audited.data.stat().st_mode) & 0o077 == 0
+    with closing(sqlite3.connect(audited.data / "llmcore.db")) as store:
+        dump = "".join(store.iterdump())
+    assert PASSWORD not in dump
+    assert hashed(PASSWORD) not in dump
 
 
 def verified(house: House, data: Path) -> tuple[int, Any]:

@@ -43,6 +43,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house.more = {
         "LLMCORE_PACKS__PATH": str(house.folder / "packs"),
         "LLMCORE_POLICY__FILE": str(house.folder / "site.cedar"),
+        "LLMCORE_SERVER__WEBHOOK_TOKEN": "",
     }
     with house.open():
         yield house
@@ -70,6 +71,13 @@ async def test_a_pack_of_the_site_is_there(admin: Person) -> None:
     assert await admin.data("nap", seconds=0.01) == {"text": "slept 0.01"}
     answer = await admin.data("chat_llm", prompt="take a nap of 0 seconds", params={"stream": False})
     assert answer["plan"]["steps"][0]["intent"] == "nap"
+
+
+async def test_without_a_token_in_the_settings_there_is_no_webhook(house: House) -> None:
+    """404, whatever is sent."""
+    for token in ("", "x"):
+        answer = house.post("/hooks/alertmanager", {"version": "4", "alerts": []}, Authorization=f"Bearer {token}")
+        assert answer.status == 404
 
 
 async def test_long_work_is_acknowledged_within_ten_seconds(house: House, admin: Person) -> None:

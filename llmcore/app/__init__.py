@@ -52,7 +52,8 @@ def serve(settings: Settings) -> int:
 
 def _log_to_stderr(settings: Settings) -> None:
     """Whatever any library logs, at any level, leaves without secrets."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for library in ("alembic", "httpx2", "httpcore2"):  # they tell every migration and every request at INFO
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     redactor = Redactor(secrets(settings))
     for handler in logging.getLogger().handlers:

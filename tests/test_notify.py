@@ -121,6 +121,24 @@ async def test_tls_is_checked(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_nothing_inside_is_called_unless_it_is_listed(tmp_path: Path, url: str) -> None:
     """However the address is written: forbidden by its number, or by the numbers its name stands for."""
+    machine = await machine_with(tmp_path, allowed_hosts=("wiki.lan",))
+    with pytest.raises(Forbidden):
+        await machine.do("simple_http_notify", http=http(url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://224.0.0.1/",
+        "http://user:pass@example.com/",
+    ],
+)
+@pytest.mark.asyncio
+async def test_some_addresses_are_never_called_by_an_intent(tmp_path: Path, url: str) -> None:
+    """Whatever an approver saw."""
     machine = await machine_with(tmp_path)
     with pytest.raises(Forbidden):
         await machine.do("simple_http_notify", http=http(url))
@@ -148,6 +166,18 @@ def test_some_addresses_are_never_called(address: str) -> None:
     """Not even when the host is listed: link-local ones hand out the keys of clouds."""
     with pytest.raises(Forbidden, match="never called"):
         Guard(("example.com",)).check_address(urlsplit("http://example.com/"), address)
+
+
+def test_inner_address_is_called_as_written_while_nothing_is_listed() -> None:
+    """The approver saw it; a name that leads there is refused, and so is all that a list leaves out."""
+    for url in ("http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost/"):
+        Guard(()).check_name(urlsplit(url))
+    Guard(()).check_address(urlsplit("http://localhost/"), "127.0.0.1")
+    Guard(()).check_address(urlsplit("http://10.1.2.3/"), "10.1.2.3")
+    with pytest.raises(Forbidden, match="not public"):
+        Guard(()).check_address(urlsplit("http://wiki.lan/"), "10.1.2.3")
+    with pytest.raises(Forbidden):
+        Guard(("wiki.lan",)).check_name(urlsplit("http://127.0.0.1/"))
 
 
 def test_public_addresses_are_called_and_private_ones_when_listed() -> None:

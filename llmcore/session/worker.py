@@ -13,7 +13,7 @@ from typing import Any, cast
 from llmcore import events
 from llmcore.errors import LLMCoreError, NotFound, Unavailable
 from llmcore.executor import RETRY, refused_json
-from llmcore.plan import TERMINAL, Plan, PlanStatus, StepState
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState
 from llmcore.ports import Attempt, Run
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
@@ -83,6 +83,8 @@ class Worker:
         """A segment's turn, with what an earlier life of the process has done of it."""
         await self._topics.open(run.topic, run.conversation_id, run.owner)
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        for vote in plan.approval.given if plan and plan.approval else ():
+            self._topics.join(run.topic, Principal(name=vote.by))
         results = await self._do.executor.journaled(plan, run.run_id) if plan else {}
         return Turn(run, planned=plan, stored=plan, results=results)
 

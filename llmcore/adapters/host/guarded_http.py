@@ -36,7 +36,10 @@ class Guard:
     """Which hosts may be called."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        """Take `host` or `host:port` entries; with none, every public host."""
+        """Take `host` or `host:port` entries; with none, every public host, and others by address or `localhost`.
+
+        An inner address that is written as such is what the approver saw; a name that leads to one may be a trick.
+        """
         self._allowed = frozenset(entry.casefold() for entry in allowed)
 
     def check_name(self, url: SplitResult) -> str:
@@ -52,14 +55,23 @@ class Guard:
         """Forbidden unless the address is public, or its host is listed; link-local ones are never called."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
-        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_loopback):
             raise Forbidden(f"{ip} is an address that is never called.", host=url.hostname)
-        if not ip.is_global and not self._listed(url):
+        if not ip.is_global and not self._listed(url) and (self._allowed or not _plain(url)):
             raise Forbidden(f"{ip} is not public; list its host in the settings to call it.", host=url.hostname)
 
     def _listed(self, url: SplitResult) -> bool:
         name = _name(url)
         return bool({name, f"{name}:{url.port or _PORTS[url.scheme]}"} & self._allowed)
+
+
+def _plain(url: SplitResult) -> bool:
+    """True if the host is an address itself, or `localhost`."""
+    try:
+        ipaddress.ip_address(_name(url).strip("[]"))
+    except ValueError:
+        return _name(url) == "localhost"
+    return True
 
 
 def _name(url: SplitResult) -> str:

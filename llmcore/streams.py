@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from llmcore.errors import BadParams, Forbidden
+from llmcore.errors import BadParams, Forbidden, RateLimited
 from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
 from llmcore.plan import Principal
 from llmcore.ports import Clock, Store
@@ -20,7 +20,11 @@ OPEN_TOPICS = ("/stats", "/notification", "/ui/updates", "/ping", "/script", "/l
 KEEP_CHARS = 1_000_000
 """About how many characters of events a topic keeps for `resume`."""
 KEEP_TOPICS = 2_000
-"""Quiet topics without viewers beyond this number are forgotten; the next use begins a new epoch."""
+KEEP_ALL_CHARS = 32_000_000
+"""Beyond this many topics, or characters in all of them, those that rest and were used longest ago are forgotten,
+unless somebody is subscribed; the next use begins a new epoch."""
+MAX_SUBSCRIPTIONS = 1_000
+"""Topics that one client may wait at."""
 
 Snapshots = Callable[[str], Awaitable[Iterable[Event]]]
 """The present state of a topic as snapshot events."""
@@ -63,6 +67,7 @@ class _Topic:
     name: str
     conversation_id: str
     epoch: int
+    owner: str
     participants: set[str]
     """Names of those whose every socket gets the events: who started, who approved."""
     seq: int = 0
@@ -71,6 +76,13 @@ class _Topic:
     subscribers: set[Sink] = field(default_factory=set)
     audience: tuple[Sink, ...] | None = None
     """Everyone who gets an event now; None: to be worked out."""
+
+    @property
+    def rests(self) -> bool:
+        """True if no segment is under way and nobody is subscribed."""
+        last = self.kept[-1] if self.kept else None
+        ended = last is None or last.run_id is None or last.event["type"] in ("RUN_FINISHED", "RUN_ERROR")
+        return ended and not self.subscribers
 
 
 class Topics:
@@ -82,6 +94,8 @@ class Topics:
         self._clock = clock
         self._snapshots = snapshots
         self._topics: dict[str, _Topic] = {}
+        """In order of use."""
+        self._chars = 0
         self._early: dict[str, set[Sink]] = {}
         self._open: dict[str, set[Sink]] = {}
         self._sinks: dict[str, set[Sink]] = {}
@@ -101,9 +115,9 @@ class Topics:
         mine.discard(sink)
         if not mine:
             self._sinks.pop(sink.principal.name, None)
-        for sinks in (*self._open.values(), *self._early.values()):
-            sinks.discard(sink)
-        self._early = {name: sinks for name, sinks in self._early.items() if sinks}
+        for waited in (self._open, self._early):
+            for name in [name for name, sinks in waited.items() if sink in sinks]:
+                self._leave(waited, name, sink)
         for topic in self._topics.values():
             topic.subscribers.discard(sink)
             if topic.name in left:
@@ -118,32 +132,48 @@ class Topics:
                     f"There is no topic {topic!r}.",
                     [{"pointer": "/topic", "message": f"must be one of {', '.join(OPEN_TOPICS)} or a chat's topic"}],
                 )
-            self._open.setdefault(topic, set()).add(sink)
+            self._wait_at(self._open, topic, sink)
             return
         await self.check_reader(topic, sink.principal)
         found = self._topics.get(topic)
         if found is None:
-            self._early.setdefault(topic, set()).add(sink)
+            self._wait_at(self._early, topic, sink)
             return
         found.subscribers.add(sink)
         found.audience = None
 
     def unsubscribe(self, topic: str, sink: Sink) -> None:
         """Stop; a participant goes on getting the events of what they take part in."""
-        for sinks in (self._open.get(topic), self._early.get(topic)):
-            if sinks is not None:
-                sinks.discard(sink)
+        for waited in (self._open, self._early):
+            self._leave(waited, topic, sink)
         found = self._topics.get(topic)
         if found is not None:
             found.subscribers.discard(sink)
             found.audience = None
 
+    @staticmethod
+    def _wait_at(waited: dict[str, set[Sink]], topic: str, sink: Sink) -> None:
+        if sum(sink in sinks for sinks in waited.values()) >= MAX_SUBSCRIPTIONS:
+            raise RateLimited(f"A client may wait at {MAX_SUBSCRIPTIONS} topics: leave some first.", 1.0)
+        waited.setdefault(topic, set()).add(sink)
+
+    @staticmethod
+    def _leave(waited: dict[str, set[Sink]], topic: str, sink: Sink) -> None:
+        sinks = waited.get(topic, set())
+        sinks.discard(sink)
+        if not sinks:
+            waited.pop(topic, None)
+
     async def check_reader(self, topic: str, principal: Principal) -> None:
-        """Raise Forbidden for the topic of another user's conversation."""
+        """Raise Forbidden for the topic of another user's conversation, unless they take part in it."""
         found = self._topics.get(topic)
-        if found is not None and principal.name in found.participants:
-            return
-        owner = await self._store.topic_owner(topic)
+        if found is None or principal.name not in found.participants:
+            await self.check_owner(topic, principal)
+
+    async def check_owner(self, topic: str, principal: Principal) -> None:
+        """Raise Forbidden for a topic that somebody else has opened."""
+        found = self._topics.get(topic)
+        owner = found.owner if found else await self._store.topic_owner(topic)
         if owner is not None and owner != principal.name:
             raise Forbidden("This topic belongs to another user's conversation.", topic=topic)
 
@@ -153,8 +183,8 @@ class Topics:
         """Make sure that this process may publish on a topic; raises Forbidden if it is another owner's."""
         found = self._topics.get(topic)
         if found is not None:
-            if owner.name not in found.participants:
-                raise Forbidden("This topic belongs to another user's conversation.", topic=topic)
+            await self.check_owner(topic, owner)
+            self._topics[topic] = self._topics.pop(topic)
             return
         if not topic.startswith(TOPIC_PREFIX) or len(topic) > 200:
             raise BadParams(
@@ -167,7 +197,7 @@ class Topics:
         early = self._early.pop(topic, set())
         readers = {sink for sink in early if sink.principal.name == owner.name}
         self._forget_quiet_topics()
-        self._topics[topic] = _Topic(topic, conversation_id, epoch, {owner.name}, subscribers=readers)
+        self._topics[topic] = _Topic(topic, conversation_id, epoch, owner.name, {owner.name}, subscribers=readers)
         if epoch > 1:
             for event in await self._snapshots(topic):
                 self.publish(topic, event, None)
@@ -184,7 +214,9 @@ class Topics:
         found = self._topics[topic]
         found.seq += 1
         now_ms = int(self._clock.now() * 1000)
+        before = found.kept_chars
         self._keep(found, event, run_id, now_ms)
+        self._chars += found.kept_chars - before
         numbered = StreamEvent(topic, found.epoch, found.seq, found.seq, run_id, found.conversation_id, event, now_ms)
         for sink in self._audience(found):
             sink.deliver(numbered)
@@ -263,13 +295,12 @@ class Topics:
         return self._topics.get(topic)
 
     def _forget_quiet_topics(self) -> None:
-        if len(self._topics) < KEEP_TOPICS:
-            return
         for name, topic in list(self._topics.items()):
-            ended = not topic.kept or topic.kept[-1].event["type"] in ("RUN_FINISHED", "RUN_ERROR")
-            if ended and not self._audience(topic):
-                del self._topics[name]
+            if len(self._topics) < KEEP_TOPICS and self._chars < KEEP_ALL_CHARS:
                 return
+            if topic.rests:
+                self._chars -= topic.kept_chars
+                del self._topics[name]
 
 
 def _weight(event: Event) -> int:

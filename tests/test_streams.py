@@ -10,7 +10,7 @@ import pytest_asyncio
 from llmcore import events, streams
 from llmcore.adapters.local import SystemClock
 from llmcore.adapters.sql import SqlStore, StoreOptions, open_store
-from llmcore.errors import BadParams, Forbidden
+from llmcore.errors import BadParams, Forbidden, RateLimited
 from llmcore.events import Event, StreamEvent
 from llmcore.plan import Principal
 from llmcore.streams import Topics
@@ -237,3 +237,43 @@ async def test_unsubscribed_participant_still_takes_part(topics: Topics) -> None
     topics.unsubscribe(TOPIC, screen)
     topics.publish(TOPIC, events.text_content("m", "x"), "rn")
     assert screen.text == "x"
+
+
+async def test_what_is_kept_of_all_topics_is_bounded(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one used longest ago goes first, its owner connected or not; never one that runs or has subscribers."""
+    monkeypatch.setattr(streams, "KEEP_ALL_CHARS", 4_500)
+    screen = Screen(ANNA)
+    topics.connect(screen)
+    names = [f"{TOPIC}{letter}" for letter in "abcdef"]
+    for name in names[:4]:
+        await topics.open(name, "cv_1", ANNA)
+        topics.publish(name, events.text_content("m", "x" * 900), "rn")
+    for name in names[1:4]:
+        topics.publish(name, events.run_error("x", "internal"), "rn")
+    await topics.subscribe(names[1], screen)
+    await topics.open(names[2], "cv_1", ANNA)
+    await topics.open(names[4], "cv_1", ANNA)
+    kept = [name for name in names if (await topics.resume(name, Screen(ANNA), 0, None))["last_seq"]]
+    assert kept == [names[0], names[1], names[2]]
+
+
+async def test_a_client_cannot_wait_at_any_number_of_topics(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at chats that are not there nor at the others; what it leaves makes room."""
+    monkeypatch.setattr(streams, "MAX_SUBSCRIPTIONS", 2)
+    screen = Screen(ANNA)
+    for prefix in ("/ui/updates/llm/", "/ui/updates/"):
+        for number in range(2):
+            await topics.subscribe(f"{prefix}{number}", screen)
+        with pytest.raises(RateLimited):
+            await topics.subscribe(f"{prefix}2", screen)
+        topics.unsubscribe(f"{prefix}0", screen)
+        await topics.subscribe(f"{prefix}2", screen)
+
+
+async def test_who_takes_part_does_not_speak_there(topics: Topics) -> None:
+    """Somebody who approved a plan reads its topic, and cannot publish a chat of their own on it."""
+    await topics.open(TOPIC, "cv_1", ANNA)
+    topics.join(TOPIC, BO)
+    await topics.check_reader(TOPIC, BO)
+    with pytest.raises(Forbidden):
+        await topics.open(TOPIC, "cv_2", BO)

@@ -65,7 +65,7 @@ class Session:
             request=dict(asked),
         )
         conversations = self._do.conversations
-        await self._topics.check_reader(topic, owner)  # before anything is stored
+        await self._topics.check_owner(topic, owner)  # before anything is stored
         await asyncio.gather(
             conversations.touch(conversation),
             self._topics.open(topic, conversation.conversation_id, owner),

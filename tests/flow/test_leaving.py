@@ -6,9 +6,12 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
+from tornado.iostream import IOStream
+from tornado.websocket import WebSocketProtocol
 
 from tests.kill_kit import Killable, data_of, ended, events_of, killable, run_until
 from tests.machine import alive, until
@@ -41,7 +44,7 @@ async def leave(peer: Peer, how: str) -> None:
     if how != "reset":
         peer.socket.close(int(how))
         return
-    stream = peer.socket.protocol.stream  # type: ignore[union-attr]
+    stream = cast(IOStream, cast(WebSocketProtocol, peer.socket.protocol).stream)
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
 

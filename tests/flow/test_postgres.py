@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kill_kit import Killable, data_of, ended, killable, run_until
+from tests.peer import Frame
 
 pytestmark = pytest.mark.asyncio
 
@@ -18,11 +19,17 @@ async def verified(server: Killable) -> int:
     return await process.wait()
 
 
+def _begun(event: Frame, run_id: str) -> bool:
+    """The script of that run has said its first word."""
+    told = event["data"]
+    return bool(told["run_id"] == run_id and told["event"]["type"] == "ACTIVITY_DELTA" and "begun" in str(told))
+
+
 async def test_a_day_on_postgres(tmp_path: Path, postgres_url: str) -> None:
     """Everything that has to last is in the database, and nothing of it in a file."""
     effects = tmp_path / "effects"
     async with killable(tmp_path, environment={"LLMCORE_STORE__URL": postgres_url}) as server:
-        server.script("once.sh", f'#!/bin/sh\necho "$1" >> {effects}\nsleep "$2"\n')
+        server.script("once.sh", f'#!/bin/sh\necho "$1" >> {effects}\necho begun\nsleep "$2"\n')
         peer = await server.peer()
         chat = await data_of(peer, "chat_llm", {"prompt": "which processes eat the memory?"})
         assert (await ended(peer, chat["run_id"]))["outcome"]["type"] == "success"
@@ -32,7 +39,7 @@ async def test_a_day_on_postgres(tmp_path: Path, postgres_url: str) -> None:
         chain = await data_of(peer, "chain", {"steps": steps})
         decision = {"plan_id": chain["plan_id"], "digest": chain["digest"]}
         running = (await data_of(peer, "plan_approve", decision))["plan"]["run_id"]
-        await peer.until(lambda: any(event["data"]["event"]["type"] == "STEP_STARTED" for event in peer.events[-9:]))
+        await peer.until(lambda: any(_begun(event, running) for event in peer.events))
         await server.kill()
         await server.start()
         peer = await server.peer()

@@ -158,7 +158,13 @@ class Killable:
 @asynccontextmanager
 async def killable(folder: Path, **options: Any) -> AsyncIterator[Killable]:
     """A started server, ended at the end whatever happens."""
-    server = Killable(folder, **options)
+    async with started(Killable(folder, **options)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def started(server: Killable) -> AsyncIterator[Killable]:
+    """The same for one that was prepared."""
     await server.start()
     try:
         yield server

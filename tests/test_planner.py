@@ -160,6 +160,8 @@ def test_a_missing_value_is_asked_for() -> None:
     assert "nginx, redis" in asked.text
     assert calls(plan("nginx", pending=asked)) == [("restart_target", {"module": "nginx"})]
     assert calls(plan("the mail service please", pending=asked)) == [("restart_target", {"module": "mail"})]
+    assert not plan("nginx", pending=asked).tainted
+    assert plan("nginx", pending=replace(asked, tainted=True)).tainted
 
 
 def test_two_missing_values() -> None:

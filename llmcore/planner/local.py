@@ -138,7 +138,8 @@ class LocalPlanner:
         missing = tuple(".".join(slot.pointer) for slot in filled.missing)
         if not missing and not self._fits(step):
             return None
-        return self._draft(Chain(steps, pending.confidence, missing), request)
+        draft = self._draft(Chain(steps, pending.confidence, missing), request)
+        return replace(draft, tainted=pending.tainted)
 
     def _open(self, pending: Draft) -> tuple[int, list[Slot]]:
         for at, step in enumerate(pending.steps):

@@ -56,6 +56,7 @@ class Segments:
         """The first segment of a chat: from words to an answer, a question, or a plan that runs or waits."""
         asked = turn.run.request
         window, stored = await self._history(turn.run)
+        turn.meta["untrusted"] = window.untrusted  # what is said here may repeat it when the history has forgotten it
         if asked["mode"] == "answer":
             async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
                 yield event
@@ -82,7 +83,7 @@ class Segments:
             async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
                 yield event
         else:
-            turn.meta = _kept(draft)
+            turn.meta |= _kept(draft)
             for event in self._say(turn, draft.text or "I cannot do this here."):
                 yield event
 
@@ -275,7 +276,7 @@ class Segments:
         await self._keep(turn)
         yield turn.snapshot()
         turn.shown = results_of(turn.plan, turn.results)
-        turn.meta = {"untrusted": any(not step.mutates for step in turn.plan.steps)}
+        turn.meta["untrusted"] = True  # results hold what others have written: names, lines, a script's output
         all_done = all(result.state is StepState.DONE for result in turn.results.values())
         options = turn.run.request.get("options", {})
         if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.models(options).available:
@@ -374,6 +375,7 @@ def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
         answered_by=kept["answered_by"],
         confidence=kept["confidence"],
         missing=tuple(kept["missing"]),
+        tainted=kept["tainted"],
     )
 
 
@@ -391,5 +393,6 @@ def _kept(draft: Draft) -> dict[str, Any]:
         "missing": list(draft.missing),
         "answered_by": draft.answered_by,
         "confidence": draft.confidence,
+        "tainted": draft.tainted,
     }
     return {"pending": pending}

@@ -120,7 +120,8 @@ def _application(hub: Hub, assets: Assets) -> Application:
         log_function=log_request,
         websocket_ping_interval=options.ping_interval_s,
         websocket_ping_timeout=options.ping_timeout_s,
-        websocket_max_message_size=options.max_frame_bytes,
+        # Tornado cuts the line at its limit before the 1009 has arrived, so up to there frames are read and refused
+        websocket_max_message_size=4 * options.max_frame_bytes,
         hub=hub,
         assets=assets,
         security_headers=security_headers(options.frame_ancestors),

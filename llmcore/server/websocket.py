@@ -5,6 +5,7 @@ Called by Tornado. Knows Tornado; what a frame means is the client object's matt
 
 from typing import cast
 
+from tornado.escape import utf8
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -46,6 +47,10 @@ class SocketHandler(Handler, WebSocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         """Hand a frame on; never awaits, so the next one is read at once."""
+        limit = self.hub.options.max_frame_bytes
+        if len(message) > limit or (len(message) * 4 > limit and len(utf8(message)) > limit):
+            self.close(1009, "message too big")
+            return
         cast(Client, self._client).receive(message)
 
     def on_close(self) -> None:

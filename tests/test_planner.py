@@ -1,5 +1,7 @@
 """Requests become plans, questions, answers or an honest "cannot", without a model."""
 
+from dataclasses import replace
+
 import pytest
 
 from llmcore.catalog import Catalog

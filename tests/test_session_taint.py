@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -47,7 +48,7 @@ async def test_results_of_a_change_are_untrusted_too(play: Stage) -> None:
 async def test_words_made_from_untrusted_ones_are_untrusted(play: Stage) -> None:
     """An answer may repeat them long after the history has forgotten where they came from."""
     conversation = await poisoned(play)
-    asked = {"conversation_id": conversation.conversation_id, "mode": "answer"}
+    asked: dict[str, Any] = {"conversation_id": conversation.conversation_id, "mode": "answer"}
     await play.ended(await play.ask("what does it say?", **asked))
     assert (await last(play, conversation.conversation_id)).meta["untrusted"]
 
@@ -62,7 +63,7 @@ async def test_words_of_people_alone_are_not(play: Stage) -> None:
 async def test_a_question_keeps_the_taint_for_the_plan_that_its_answer_makes(play: Stage) -> None:
     """Until the operator has answered."""
     conversation = await poisoned(play)
-    same = {"conversation_id": conversation.conversation_id}
+    same: dict[str, Any] = {"conversation_id": conversation.conversation_id}
     step = DraftStep(intent="stop_it", params={})
     play.planner.drafts.append(Draft(kind="clarify", steps=(step,), text="Which?", missing=("module",), tainted=True))
     await play.ended(await play.ask("stop it", **same))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llmcore.errors import BadParams, Forbidden, RateLimited
-from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
+from llmcore.events import TOPIC_PREFIX, Event, StreamEvent, encode
 from llmcore.plan import Principal
 from llmcore.ports import Clock, Store
 
@@ -304,7 +304,7 @@ class Topics:
 
 
 def _weight(event: Event) -> int:
-    return 300 + len(str(event))
+    return 300 + len(encode(event))
 
 
 def _replayed(topic: _Topic, kept: _Kept, first_seq: int) -> StreamEvent:

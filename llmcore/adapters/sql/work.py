@@ -1,6 +1,7 @@
 """The part of the store for plans, runs and the journal of attempts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, Select, Table, select
@@ -42,7 +43,7 @@ class Work(Base):
 
     async def plan_swap(self, plan: Plan, expected: Plan) -> bool:
         """Replace a plan if status, digest and votes in the store are still those of `expected`."""
-        before = _plan_values(expected)
+        before = _plan_values(replace(expected, steps=()))  # only status, digest and votes are compared
         values = _plan_values(plan) | {
             "of_plan": plan.plan_id,
             "expected_status": before["status"],

@@ -14,7 +14,7 @@ from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
 from llmcore.plan import Principal
 from llmcore.planner import Draft, Planner, PlanRequest
 from llmcore.ports import Finished, Model, ModelEvent, ModelRequest, Run, TextDelta, Usage
-from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, snapshots
+from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, Speaker, Understanding, snapshots
 from llmcore.streams import Topics
 from tests.rooms import ANNA, POLICY, Rooms, rooms
 
@@ -147,17 +147,18 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
         planner, voice, watcher = Said(), Voice(), Watcher(ANNA)
         vocabulary = {"targets": ["nginx", "shop"]}
         proposer = Proposer(house.catalog, house.host, house.judge, house.approvals, lambda: vocabulary)
+        calls = ModelCalls()
+        understanding = Understanding(
+            house.catalog, planner, lambda _: voice, conversations, lambda: vocabulary, clock, calls
+        )
         segments = Segments(
             store=store,
-            catalog=house.catalog,
-            planner=planner,
-            models=lambda _: voice,
+            understanding=understanding,
+            speaker=Speaker(lambda _: voice, calls),
             proposer=proposer,
             executor=house.executor,
-            conversations=conversations,
             audit=house.audit,
             clock=clock,
-            calls=ModelCalls(),
         )
         session = Session(segments, topics, queue, SessionOptions(wait_s=30))
         topics.connect(watcher)

@@ -35,7 +35,16 @@ from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
 from llmcore.redaction import Redactor
 from llmcore.server import Rooms, Server
-from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, snapshots
+from llmcore.session import (
+    ModelCalls,
+    Proposer,
+    Segments,
+    Session,
+    SessionOptions,
+    Speaker,
+    Understanding,
+    snapshots,
+)
 from llmcore.settings import Settings, SettingsError
 from llmcore.streams import Topics
 
@@ -220,17 +229,24 @@ async def _segments(base: Base) -> Segments:
         approvals=Approvals(base.store, base.audit, base.clock, limits),
         vocabulary=base.host.vocabulary,
     )
-    return Segments(
-        store=base.store,
+    calls = ModelCalls()
+    understanding = Understanding(
         catalog=base.host.catalog,
         planner=Planner(base.host.catalog, models({}), PlannerOptions()),
         models=models,
+        conversations=base.conversations,
+        vocabulary=base.host.vocabulary,
+        clock=base.clock,
+        calls=calls,
+    )
+    return Segments(
+        store=base.store,
+        understanding=understanding,
+        speaker=Speaker(models, calls),
         proposer=proposer,
         executor=Executor(base.store, base.host.caller, base.host.catalog, base.judge, base.audit, base.clock),
-        conversations=base.conversations,
         audit=base.audit,
         clock=base.clock,
-        calls=ModelCalls(),
     )
 
 

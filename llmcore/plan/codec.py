@@ -118,10 +118,16 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         and {
             "needed": approval.needed,
             "roles": list(approval.roles),
-            "given": [{"by": vote.by, "at": vote.at, "comment": vote.comment} for vote in approval.given],
+            "given": [
+                {"by": vote.by, "at": vote.at, "comment": vote.comment, "break_glass": vote.break_glass}
+                for vote in approval.given
+            ],
             "expires_at": approval.expires_at,
+            "execute_by": approval.execute_by,
             "excludes_requester": approval.excludes_requester,
+            "seal": approval.seal,
         },
+        "undoes": plan.undoes,
     }
 
 
@@ -185,6 +191,9 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
             roles=tuple(approval["roles"]),
             given=tuple(Vote(**vote) for vote in approval["given"]),
             expires_at=approval["expires_at"],
+            execute_by=approval.get("execute_by"),
             excludes_requester=approval["excludes_requester"],
+            seal=approval.get("seal"),
         ),
+        undoes=data.get("undoes"),
     )

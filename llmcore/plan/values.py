@@ -97,7 +97,14 @@ _NEXT: Mapping[PlanStatus, frozenset[PlanStatus]] = {
         }
     ),
     PlanStatus.WAITING: frozenset(
-        {PlanStatus.RUNNING, PlanStatus.FAILED, PlanStatus.CANCELLED, PlanStatus.REJECTED, PlanStatus.EXPIRED}
+        {
+            PlanStatus.RUNNING,
+            PlanStatus.APPROVED,
+            PlanStatus.FAILED,
+            PlanStatus.CANCELLED,
+            PlanStatus.REJECTED,
+            PlanStatus.EXPIRED,
+        }
     ),
     PlanStatus.DONE: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
     PlanStatus.FAILED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
@@ -208,6 +215,8 @@ class Vote:
     by: str
     at: str
     comment: str = ""
+    break_glass: bool = False
+    """True where an admin alone stood in for all the people that policy asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +227,12 @@ class Approval:
     roles: tuple[str, ...] = ()
     given: tuple[Vote, ...] = ()
     expires_at: str | None = None
+    """When it is too late to decide; RFC 3339."""
+    execute_by: str | None = None
+    """When it is too late to begin what was approved; None before the last approval."""
     excludes_requester: bool = False
+    seal: str | None = None
+    """Proof that this installation wrote it; checked before anything runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +266,8 @@ class Plan:
     confidence: float = 1.0
     answered_by: str = "api"
     approval: Approval | None = None
+    undoes: str | None = None
+    """The run that this plan takes back."""
 
     @property
     def effect(self) -> Effect:

@@ -10,7 +10,9 @@ from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_lim
 from llmcore.session.prose import ModelCalls
 from llmcore.session.reply import display_of
 from llmcore.session.segments import Segments
+from llmcore.session.speaking import Speaker
 from llmcore.session.turn import snapshots
+from llmcore.session.understanding import Understanding
 
 __all__ = [
     "ModelCalls",
@@ -18,6 +20,8 @@ __all__ = [
     "Segments",
     "Session",
     "SessionOptions",
+    "Speaker",
+    "Understanding",
     "display_of",
     "refuse_unsupported",
     "snapshots",

@@ -54,7 +54,7 @@ class Session:
 
         Raises BadParams for a provider that is not switched on, Forbidden for a foreign topic.
         """
-        self._do.models(asked["options"])
+        self._do.speaker.models(asked["options"])
         run = Run(
             run_id=f"rn_{uuid4().hex}",
             conversation_id=conversation.conversation_id,
@@ -64,7 +64,7 @@ class Session:
             created_at=self._now(),
             request=dict(asked),
         )
-        conversations = self._do.conversations
+        conversations = self._do.understanding.conversations
         await self._topics.check_owner(topic, owner)  # before anything is stored
         await asyncio.gather(
             conversations.touch(conversation),
@@ -100,7 +100,7 @@ class Session:
         reads = self._do.proposer.first_reads(judged) if asks else frozenset()
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
         if conversation is not None:
-            await self._do.conversations.touch(conversation)
+            await self._do.understanding.conversations.touch(conversation)
         if not reads:
             sealed = await self._do.proposer.sealed(judged, {})
             await self._do.store.plan_put(sealed)
@@ -260,7 +260,7 @@ class Session:
         self._topics.publish(plan.topic, turn.snapshot(), plan.run_id)
         if run is not None:
             await self._do.store.run_put(turn.ended(plan.status))
-            await self._do.conversations.say(
+            await self._do.understanding.conversations.say(
                 run.conversation_id, "assistant", words, run.run_id, {"plan_id": plan.plan_id}
             )
 
@@ -299,7 +299,7 @@ class Session:
         """Viewers left: cancel the model calls of topics that have none any more. Steps go on."""
         for topic in topics:
             if not self._topics.viewers(topic):
-                self._do.calls.abandon(topic)
+                self._do.speaker.calls.abandon(topic)
 
     # --- working ---
 

@@ -5,29 +5,23 @@ nor the last event of the segment: those belong to `work`, which alone knows how
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, cast
-from uuid import uuid4
 
 from llmcore import events
 from llmcore.audit import Audit
-from llmcore.catalog import Catalog
-from llmcore.conversation import Conversations, Window
 from llmcore.errors import Forbidden, LLMCoreError, Unavailable
 from llmcore.events import Activity, Event
 from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
-from llmcore.plan import Effect, OnError, Origin, Plan, PlanStatus, Step, StepResult, StepState, Verdict, digest
-from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
-from llmcore.ports import Clock, Model, ModelRequest, Run, Store, StoredMessage, rfc3339
-from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
-from llmcore.session.prose import ModelCalls, Prose, answer_request, results_request, with_context
+from llmcore.plan import Effect, OnError, Plan, PlanStatus, Step, StepResult, StepState, Verdict, digest
+from llmcore.ports import Clock, Store
+from llmcore.session.proposal import Proposer
+from llmcore.session.prose import answer_request, results_request
 from llmcore.session.reply import results_of, text_of
+from llmcore.session.speaking import Speaker, say
 from llmcore.session.turn import Turn
-
-Models = Callable[[Mapping[str, Any]], Model]
-"""The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
+from llmcore.session.understanding import Understanding, kept
 
 PLANNED = "This is the plan. Nothing has run; approve it to run it."
 READS_FIRST = "This plan needs results of reads first; ask for it."
@@ -40,104 +34,40 @@ class Segments:
     """Everything a turn needs."""
 
     store: Store
-    catalog: Catalog
-    planner: Planner
-    models: Models
+    understanding: Understanding
+    speaker: Speaker
     proposer: Proposer
     executor: Executor
-    conversations: Conversations
     audit: Audit
     clock: Clock
-    calls: ModelCalls
 
     # --- a chat turn ---
 
     async def understand(self, turn: Turn) -> AsyncIterator[Event]:
         """The first segment of a chat: from words to an answer, a question, or a plan that runs or waits."""
         asked = turn.run.request
-        window, stored = await self._history(turn.run)
+        window, stored = await self.understanding.history(turn.run)
         turn.meta["untrusted"] = window.untrusted  # what is said here may repeat it when the history has forgotten it
-        if asked["mode"] == "answer":
-            async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
+        free = asked["mode"] == "answer"
+        if not free:
+            understood = await self.understanding.understood(turn, window, stored)
+            draft = understood.draft
+            turn.usage += draft.usage
+            turn.answered_by, turn.kind = draft.answered_by, draft.kind
+            if draft.kind == "plan":
+                turn.planned = self.understanding.plan_of(turn, draft, understood.before)
+                async for event in self.proceed(turn):
+                    yield event
+                return
+            free = draft.kind == "answer" and not draft.text and self.speaker.models(asked["options"]).available
+            turn.meta |= kept(draft)
+        if not free:
+            for event in say(turn, draft.text or "I cannot do this here."):
                 yield event
             return
-        request = PlanRequest(
-            text=asked["prompt"],
-            principal=turn.run.owner,
-            history=window.messages,
-            visible=self.catalog.visible_to(turn.run.owner),
-            vocabulary=self.proposer.vocabulary(),
-            pending=_pending(stored),
-            untrusted=window.untrusted,
-            mode=asked["mode"],
-        )
-        draft = await self._drafted(turn, request)
-        turn.usage += draft.usage
-        turn.answered_by = draft.answered_by
-        turn.kind = draft.kind
-        if draft.kind == "plan":
-            turn.planned = self._plan_of(turn, draft, _asked_before(stored) if request.pending else "")
-            async for event in self.proceed(turn):
-                yield event
-        elif draft.kind == "answer" and not draft.text and self.models(asked["options"]).available:
-            async for event in self._speak(turn, answer_request(asked["prompt"], window.messages, asked["options"])):
-                yield event
-        else:
-            turn.meta |= _kept(draft)
-            for event in self._say(turn, draft.text or "I cannot do this here."):
-                yield event
-
-    async def _drafted(self, turn: Turn, request: PlanRequest) -> Draft:
-        """What the planner makes of it, with the model that the chat chose; the call ends if nobody reads any more.
-
-        A request for what this caller may never do is recognised too, so that policy can say why not.
-        """
-        options = turn.run.request["options"]
-        chosen = "provider" in options or "model" in options
-        planner = self.planner.over(self.planner, self.models(options)) if chosen else self.planner
-        async with self.calls.watched(turn.run.topic):
-            draft = await planner.plan(request)
-        everything = list(self.catalog)
-        if draft.kind != "none" or len(request.visible) == len(everything):
-            return draft
-        known = await self.planner.over(self.planner, None).plan(replace(request, visible=everything))
-        return known if known.kind == "plan" else draft
-
-    async def _history(self, run: Run) -> tuple[Window, Sequence[StoredMessage]]:
-        """What was said before, and what the client sent along; a first turn has nothing to read."""
-        window, stored = Window((), untrusted=False), cast(Sequence[StoredMessage], ())
-        if not run.request.get("first", False):
-            window, stored = await self.conversations.window(run.conversation_id, run.run_id)
-        return with_context(window, run.request.get("context", {})), stored
-
-    def _plan_of(self, turn: Turn, draft: Draft, before: str) -> Plan:
-        raw = [
-            {
-                "id": f"s{number + 1}",
-                "intent": step.intent,
-                "params": step.params,
-                "needs": [f"s{need + 1}" for need in step.needs],
-                "when": step.when,
-            }
-            for number, step in enumerate(draft.steps)
-        ]
-        steps = with_time_limits(self.catalog.steps(raw), self.catalog, raw)
-        refuse_unsupported(steps)
-        words = f"{before} {turn.run.request['prompt']}".strip()
-        return Plan(
-            plan_id=f"pl_{uuid4().hex}",
-            requester=turn.run.owner,
-            conversation_id=turn.run.conversation_id,
-            topic=turn.run.topic,
-            created_at=rfc3339(self.clock.now()),
-            origin=Origin(kind="chat", id=turn.run.run_id, tainted=draft.tainted),
-            steps=steps,
-            run_id=turn.run.run_id,
-            title=" ".join(words.split())[:80],
-            request=words,
-            confidence=draft.confidence,
-            answered_by=draft.answered_by or "local",
-        )
+        request = answer_request(asked["prompt"], window.messages, asked["options"])
+        async for event in self.speaker.speak(turn, request):
+            yield event
 
     # --- a plan ---
 
@@ -157,7 +87,7 @@ class Segments:
         else:
             turn.shown = results_of(turn.plan, turn.results)
             text = text_of(turn.plan, turn.results)
-        for event in self._say(turn, text):
+        for event in say(turn, text):
             yield event
 
     async def proceed(self, turn: Turn) -> AsyncIterator[Event]:
@@ -201,7 +131,7 @@ class Segments:
             turn.planned = await self.proposer.sealed(turn.plan, turn.results)
             await self._keep(turn)
             yield turn.snapshot()
-            for event in self._say(turn, waiting_text(turn.plan)):
+            for event in say(turn, waiting_text(turn.plan)):
                 yield event
             return
         async for event in self._reply(turn):
@@ -213,7 +143,7 @@ class Segments:
         turn.planned = plan if reads else await self.proposer.sealed(plan, {})
         await self._keep(turn)
         yield turn.snapshot()
-        for event in self._say(turn, READS_FIRST if reads else PLANNED):
+        for event in say(turn, READS_FIRST if reads else PLANNED):
             yield event
 
     async def carry_out(self, turn: Turn) -> AsyncIterator[Event]:
@@ -279,48 +209,18 @@ class Segments:
         turn.meta["untrusted"] = True  # results hold what others have written: names, lines, a script's output
         all_done = all(result.state is StepState.DONE for result in turn.results.values())
         options = turn.run.request.get("options", {})
-        if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.models(options).available:
+        if turn.plan.answered_by not in _WITHOUT_MODEL and all_done and self.speaker.models(options).available:
             request = results_request(turn.plan.request, turn.shown, options)
             changed = any(step.mutates for step in turn.plan.steps)
             try:
-                async for event in self._speak(turn, request, may_claim=changed):
+                async for event in self.speaker.speak(turn, request, may_claim=changed):
                     yield event
                 return
             except LLMCoreError:
                 if turn.text:
                     raise
-        for event in self._say(turn, text_of(turn.plan, turn.results)):
+        for event in say(turn, text_of(turn.plan, turn.results)):
             yield event
-
-    def _say(self, turn: Turn, text: str) -> Sequence[Event]:
-        """Words of our own, as one message."""
-        turn.text = text
-        return [
-            events.text_start(turn.message_id),
-            events.text_content(turn.message_id, text),
-            events.text_end(turn.message_id),
-        ]
-
-    async def _speak(self, turn: Turn, request: ModelRequest, may_claim: bool = False) -> AsyncIterator[Event]:
-        """Words of the model, as they come; what was shown is kept in `turn.text` whatever happens."""
-        prose = Prose()
-        model = self.models(turn.run.request.get("options", {}))
-        turn.prose = True
-        try:
-            async with self.calls.watched(turn.run.topic):
-                async for piece in prose.stream(model, request, may_claim):
-                    if not turn.speaking:
-                        turn.speaking = True
-                        yield events.text_start(turn.message_id)
-                    yield events.text_content(turn.message_id, piece)
-        finally:
-            turn.text = prose.text
-            turn.usage += prose.usage
-            turn.answered_by = prose.provider or turn.answered_by
-            turn.meta["incomplete"] = not prose.complete
-        if turn.speaking:
-            turn.speaking = False
-            yield events.text_end(turn.message_id)
 
     async def _keep(self, turn: Turn) -> None:
         """Store the plan as it is now; refused if somebody else has changed it meanwhile."""
@@ -358,41 +258,3 @@ def _named(step: Step) -> str:
     targets = step.preview.targets if step.preview else ()
     shown = ", ".join(f"`{target.replace('`', chr(39))}`" for target in targets[:3] if target)
     return f"**{step.intent}** {shown}{' and more' if len(targets) > 3 else ''}".strip()
-
-
-def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
-    """The question that the last message asked, if it asked one."""
-    if not stored or stored[-1].role != "assistant" or not stored[-1].meta.get("pending"):
-        return None
-    kept: Mapping[str, Any] = stored[-1].meta["pending"]
-    return Draft(
-        kind="clarify",
-        steps=tuple(
-            DraftStep(intent=step["intent"], params=step["params"], needs=tuple(step["needs"]))
-            for step in kept["steps"]
-        ),
-        text=stored[-1].content,
-        answered_by=kept["answered_by"],
-        confidence=kept["confidence"],
-        missing=tuple(kept["missing"]),
-        tainted=kept["tainted"],
-    )
-
-
-def _asked_before(stored: Sequence[StoredMessage]) -> str:
-    """The request that the open question belongs to."""
-    return next((said.content for said in reversed(stored) if said.role == "user"), "")
-
-
-def _kept(draft: Draft) -> dict[str, Any]:
-    if draft.kind != "clarify" or not draft.steps:
-        return {}
-    steps = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in draft.steps]
-    pending = {
-        "steps": steps,
-        "missing": list(draft.missing),
-        "answered_by": draft.answered_by,
-        "confidence": draft.confidence,
-        "tainted": draft.tainted,
-    }
-    return {"pending": pending}

@@ -167,7 +167,9 @@ class Worker:
         """Keep the reply in its conversation, unless that was deleted meanwhile; told again it takes its own place."""
         message_id = f"ms_{run.run_id}.{run.segment}"
         with suppress(NotFound):
-            await self._do.conversations.say(run.conversation_id, "assistant", text, run.run_id, meta, message_id)
+            await self._do.understanding.conversations.say(
+                run.conversation_id, "assistant", text, run.run_id, meta, message_id
+            )
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)

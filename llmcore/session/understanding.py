@@ -1,0 +1,153 @@
+"""From the words of a chat to a draft and a plan: what was said before, what the planner makes of it.
+
+Called by the segments. Yields no events; knows neither approval nor execution.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from uuid import uuid4
+
+from llmcore.catalog import Catalog
+from llmcore.conversation import Conversations, Window
+from llmcore.plan import Origin, Plan
+from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
+from llmcore.ports import Clock, Model, Run, StoredMessage, rfc3339
+from llmcore.session.proposal import Vocabulary, refuse_unsupported, with_time_limits
+from llmcore.session.prose import ModelCalls, with_context
+from llmcore.session.turn import Turn
+
+Models = Callable[[Mapping[str, Any]], Model]
+"""The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a request was understood as."""
+
+    window: Window
+    request: PlanRequest
+    draft: Draft
+    before: str
+    """The request that the open question belonged to, if this was the answer to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """Reads a request in its conversation."""
+
+    catalog: Catalog
+    planner: Planner
+    models: Models
+    conversations: Conversations
+    vocabulary: Vocabulary
+    clock: Clock
+    calls: ModelCalls
+
+    async def understood(self, turn: Turn, window: Window, stored: Sequence[StoredMessage]) -> Understood:
+        """What the planner makes of a turn's words; raises Abandoned if nobody reads any more."""
+        asked = turn.run.request
+        request = PlanRequest(
+            text=asked["prompt"],
+            principal=turn.run.owner,
+            history=window.messages,
+            visible=self.catalog.visible_to(turn.run.owner),
+            vocabulary=self.vocabulary(),
+            pending=_pending(stored),
+            untrusted=window.untrusted,
+            mode=asked["mode"],
+        )
+        draft = await self._drafted(turn, request)
+        return Understood(window, request, draft, _asked_before(stored) if request.pending else "")
+
+    async def _drafted(self, turn: Turn, request: PlanRequest) -> Draft:
+        """What the planner makes of it, with the model that the chat chose; the call ends if nobody reads any more.
+
+        A request for what this caller may never do is recognised too, so that policy can say why not.
+        """
+        options = turn.run.request["options"]
+        chosen = "provider" in options or "model" in options
+        planner = self.planner.over(self.planner, self.models(options)) if chosen else self.planner
+        async with self.calls.watched(turn.run.topic):
+            draft = await planner.plan(request)
+        everything = list(self.catalog)
+        if draft.kind != "none" or len(request.visible) == len(everything):
+            return draft
+        known = await self.planner.over(self.planner, None).plan(replace(request, visible=everything))
+        return known if known.kind == "plan" else draft
+
+    async def history(self, run: Run) -> tuple[Window, Sequence[StoredMessage]]:
+        """What was said before, and what the client sent along; a first turn has nothing to read."""
+        window, stored = Window((), untrusted=False), cast(Sequence[StoredMessage], ())
+        if not run.request.get("first", False):
+            window, stored = await self.conversations.window(run.conversation_id, run.run_id)
+        return with_context(window, run.request.get("context", {})), stored
+
+    def plan_of(self, turn: Turn, draft: Draft, before: str) -> Plan:
+        """The plan that a draft means; `before`: words of an earlier request that these complete. Raises BadParams."""
+        raw = [
+            {
+                "id": f"s{number + 1}",
+                "intent": step.intent,
+                "params": step.params,
+                "needs": [f"s{need + 1}" for need in step.needs],
+                "when": step.when,
+            }
+            for number, step in enumerate(draft.steps)
+        ]
+        steps = with_time_limits(self.catalog.steps(raw), self.catalog, raw)
+        refuse_unsupported(steps)
+        words = f"{before} {turn.run.request['prompt']}".strip()
+        return Plan(
+            plan_id=f"pl_{uuid4().hex}",
+            requester=turn.run.owner,
+            conversation_id=turn.run.conversation_id,
+            topic=turn.run.topic,
+            created_at=rfc3339(self.clock.now()),
+            origin=Origin(kind="chat", id=turn.run.run_id, tainted=draft.tainted),
+            steps=steps,
+            run_id=turn.run.run_id,
+            title=" ".join(words.split())[:80],
+            request=words,
+            confidence=draft.confidence,
+            answered_by=draft.answered_by or "local",
+        )
+
+
+def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
+    """The question that the last message asked, if it asked one."""
+    if not stored or stored[-1].role != "assistant" or not stored[-1].meta.get("pending"):
+        return None
+    kept: Mapping[str, Any] = stored[-1].meta["pending"]
+    return Draft(
+        kind="clarify",
+        steps=tuple(
+            DraftStep(intent=step["intent"], params=step["params"], needs=tuple(step["needs"]))
+            for step in kept["steps"]
+        ),
+        text=stored[-1].content,
+        answered_by=kept["answered_by"],
+        confidence=kept["confidence"],
+        missing=tuple(kept["missing"]),
+        tainted=kept["tainted"],
+    )
+
+
+def _asked_before(stored: Sequence[StoredMessage]) -> str:
+    """The request that the open question belongs to."""
+    return next((said.content for said in reversed(stored) if said.role == "user"), "")
+
+
+def kept(draft: Draft) -> dict[str, Any]:
+    """What a reply's message remembers of an open question."""
+    if draft.kind != "clarify" or not draft.steps:
+        return {}
+    steps = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in draft.steps]
+    pending = {
+        "steps": steps,
+        "missing": list(draft.missing),
+        "answered_by": draft.answered_by,
+        "confidence": draft.confidence,
+        "tainted": draft.tainted,
+    }
+    return {"pending": pending}

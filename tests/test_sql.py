@@ -11,10 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from llmcore.adapters.sql import SqlStore, StoreOptions, open_store, schema
 from llmcore.adapters.sql.database import Database
@@ -104,6 +106,35 @@ async def test_store_of_a_newer_version_is_refused(data_dir: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(Unavailable, match="newer"):
         await open_store(options(data_dir))
+
+
+def first_version(folder: Path) -> None:
+    """A store as the first version made it, with a user."""
+    database = Database(f"sqlite:///{folder}/llmcore.db")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.writer.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            schema.user_account.insert().values(
+                name="old", role="admin", password_hash="h", created_at="then", tokens_valid_from=0.0
+            )
+        )
+        assert not inspect(connection).has_table("lease")
+    database.close()
+
+
+@pytest.mark.asyncio
+async def test_store_of_the_first_version_is_brought_up_to_date(data_dir: Path) -> None:
+    """With its rows; what it did not have is empty."""
+    await asyncio.to_thread(first_version, data_dir)
+    store = await open_store(options(data_dir))
+    assert [found.name for found in await store.user_list()] == ["old"]
+    await store.close()
+    with closing(sqlite3.connect(data_dir / "llmcore.db")) as connection:
+        for table in ("lease", "control", "policy_rule", "template", "recording"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608 - our own names
 
 
 def test_migrations_make_what_the_schema_says(data_dir: Path) -> None:

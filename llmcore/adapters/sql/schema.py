@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a store that says so needs none."""
 
 metadata = MetaData()
@@ -155,5 +155,44 @@ suggestion = Table(
     Column("suggestion_id", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False, index=True),
     Column("created_at", Text, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("until", Float(53), nullable=False),
+)
+
+control = Table(
+    "control",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+policy_rule = Table(
+    "policy_rule",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+)
+
+template = Table(
+    "template",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+recording = Table(
+    "recording",
+    metadata,
+    Column("run_id", Text, primary_key=True),
     Column("document", Text, nullable=False),
 )

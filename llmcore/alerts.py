@@ -24,7 +24,7 @@ from llmcore.errors import BadRequest, Conflict, Forbidden, LLMCoreError, NotFou
 from llmcore.events import TOPIC_PREFIX, Activity
 from llmcore.plan import Origin, Plan, Principal, plan_json
 from llmcore.ports import Clock, Store, rfc3339
-from llmcore.session import Session, with_time_limits
+from llmcore.session import Session
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Alerts:
         """Make a card's plan, in the name of the person who accepted; policy decides who has to approve it."""
         card = await self._open_card(suggestion_id, principal)
         topic = await self._chat_of(principal)
-        steps = with_time_limits(self.catalog.steps(card["steps"]), self.catalog, card["steps"])
+        steps = self.catalog.steps(card["steps"])
         plan = Plan(
             plan_id=f"pl_{uuid4().hex}",
             requester=principal,

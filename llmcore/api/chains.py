@@ -9,7 +9,6 @@ from llmcore.api.views import run_of
 from llmcore.events import TOPIC_PREFIX
 from llmcore.plan import Origin, Plan, PlanStatus, Step, plan_json
 from llmcore.ports import Conversation, rfc3339
-from llmcore.session import refuse_unsupported, with_time_limits
 
 _STEPS = {"type": "array"}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 500}
@@ -26,9 +25,7 @@ _TOPIC = {"type": "string", "pattern": f"^{TOPIC_PREFIX}[^\\s]{{1,150}}$"}
 )
 async def chain(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     """Propose a plan of steps, or run at once what policy allows without asking."""
-    raw = params["steps"]
-    steps = with_time_limits(core.catalog.steps(raw), core.catalog, raw)
-    refuse_unsupported(steps)
+    steps = core.catalog.steps(params["steps"])
     title = params.get("title") or ", then ".join(step.intent for step in steps[:3])
     plan, new = await new_plan(core, steps, title, caller, params.get("conversation_id"), params.get("topic"))
     proposed = await core.session.propose(plan, start=params.get("mode") == "run", conversation=new)
@@ -85,8 +82,7 @@ async def plan_list(core: Core, params: Mapping[str, Any], caller: Caller) -> An
 @rpc("plan_edit", {"plan_id": ID, "steps": _STEPS})
 async def plan_edit(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     """Change the steps of a waiting plan: a new digest, approvals dropped."""
-    steps = with_time_limits(core.catalog.steps(params["steps"]), core.catalog, params["steps"])
-    refuse_unsupported(steps)
+    steps = core.catalog.steps(params["steps"])
     return {"plan": plan_json(await core.session.edit(params["plan_id"], steps, caller.principal))}
 
 

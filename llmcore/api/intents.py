@@ -15,7 +15,6 @@ from llmcore.errors import ApprovalRequired, Forbidden, LLMCoreError, TimedOut
 from llmcore.executor import refused_json
 from llmcore.plan import Decision, Effect, Origin, Plan, PlanStatus, Step, StepState
 from llmcore.ports import Call
-from llmcore.session import with_time_limits
 
 WAIT_S = 8.0
 
@@ -74,7 +73,7 @@ async def _read(core: Core, name: str, params: Mapping[str, Any], caller: Caller
 
 
 async def _change(core: Core, step: Step, caller: Caller) -> Any:
-    steps = with_time_limits((step,), core.catalog, [{}])
+    steps = core.catalog.steps([{"id": step.id, "intent": step.intent, "params": step.params}])
     plan, new = await new_plan(core, steps, step.intent, caller, None, None)
     proposed = await core.session.propose(plan, start=True, conversation=new)
     if proposed.status is PlanStatus.PROPOSED:

@@ -4,6 +4,7 @@ Used by `Catalog.steps`; everything here comes from outside and is told apart fi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jmespath
@@ -11,17 +12,21 @@ from jmespath.exceptions import JMESPathError
 from jsonschema import Draft202012Validator
 
 from llmcore.catalog.checks import ParamsValidator, describe
+from llmcore.catalog.nested import flattened
+from llmcore.catalog.problems import Problems
 from llmcore.errors import BadParams
 from llmcore.intent import Intent
-from llmcore.plan import DEFAULT_TIMEOUT_S, MAX_STEPS, OnError, Step, ancestors, is_reference
+from llmcore.plan import DEFAULT_TIMEOUT_S, MAX_STEPS, OnError, Step, ancestors, condition_sources, is_reference
 
 MAX_TIMEOUT_S = 86_400.0
+LONG_TIMEOUT_S = 3600.0
+"""Time-out of a step whose intent may take long and whose plan names none."""
 
 _STEP_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["intent"],
     "properties": {
-        "id": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]{0,31}$"},
+        "id": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"},
         "intent": {"type": "string", "minLength": 1, "maxLength": 80},
         "params": {"type": "object"},
         "needs": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STEPS},
@@ -37,97 +42,96 @@ _COMPUTED = frozenset({"effect", "verdict", "preview", "undo", "state", "schema_
 """Fields of a stored step that an edit may send back; they are always worked out anew."""
 
 
-class _Problems:
-    """Collects `{"pointer", "message"}`; raises once at the end so that a caller sees all of them."""
-
-    def __init__(self) -> None:
-        self.fields: list[dict[str, str]] = []
-
-    def add(self, pointer: str, message: str) -> None:
-        self.fields.append({"pointer": pointer, "message": message})
-
-    def settle(self) -> None:
-        if self.fields:
-            first = self.fields[0]
-            raise BadParams(f"The plan is refused: {first['pointer']} {first['message']}.", self.fields)
-
-
 def steps_of(
     raw: Sequence[Any], intents: Mapping[str, Intent], validators: Mapping[str, ParamsValidator]
 ) -> tuple[Step, ...]:
     """Checked steps; raises BadParams that names every wrong field relative to the RPC's params."""
-    problems = _Problems()
-    if not raw:
+    problems = Problems()
+    placed = flattened(raw, problems)
+    if not placed:
         problems.add("/steps", "must have at least one step")
-    if len(raw) > MAX_STEPS:
+    if len(placed) > MAX_STEPS:
         problems.add("/steps", f"must have at most {MAX_STEPS} steps")
     problems.settle()
-    for number, item in enumerate(raw):
-        _check_shape(number, item, problems)
+    for place, item in placed:
+        _check_shape(place, item, problems)
     problems.settle()
-    ids = [item.get("id", f"s{number + 1}") for number, item in enumerate(raw)]
-    steps = tuple(_step(number, item, ids, intents, validators, problems) for number, item in enumerate(raw))
+    ids = [item.get("id", f"s{number + 1}") for number, (_, item) in enumerate(placed)]
+    steps = tuple(
+        _step(_Place(place, ids[number], ids[:number], ids), item, intents, validators, problems)
+        for number, (place, item) in enumerate(placed)
+    )
     problems.settle()
     ancestors(steps)
     return steps
 
 
-def _check_shape(number: int, item: Any, problems: _Problems) -> None:
+def _check_shape(here: str, item: Any, problems: Problems) -> None:
     for error in _STEP.iter_errors(item):
         for problem in describe(error):
-            problems.add(f"/steps/{number}{problem['pointer']}", problem["message"])
+            problems.add(f"{here}{problem['pointer']}", problem["message"])
     if isinstance(item, Mapping):
         for name in item.keys() - _STEP_SCHEMA["properties"].keys() - _COMPUTED:
-            problems.add(f"/steps/{number}/{name}", "is not a field of a step")
+            problems.add(f"{here}/{name}", "is not a field of a step")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a step stands."""
+
+    here: str
+    """Its JSON pointer."""
+    id: str
+    earlier: Sequence[str]
+    """Ids of the steps before it."""
+    ids: Sequence[str]
+    """Ids of all steps."""
 
 
 def _step(
-    number: int,
+    place: _Place,
     item: Mapping[str, Any],
-    ids: Sequence[str],
     intents: Mapping[str, Intent],
     validators: Mapping[str, ParamsValidator],
-    problems: _Problems,
+    problems: Problems,
 ) -> Step:
-    here = f"/steps/{number}"
+    here = place.here
     params = item.get("params", {})
     needs = tuple(dict.fromkeys(item.get("needs", ())))
-    if ids[number] in ids[:number]:
-        problems.add(f"{here}/id", f"{ids[number]} is used twice")
+    if place.id in place.earlier:
+        problems.add(f"{here}/id", f"{place.id} is used twice")
     for position, need in enumerate(needs):
-        if need not in ids:
+        if need not in place.ids:
             problems.add(f"{here}/needs/{position}", f"names {need!r}, which is not a step of this plan")
-    _check_references(f"{here}/params", params, ids[:number], ids, problems)
+    _check_references(place, params, problems)
+    _check_condition(place, item.get("when"), problems)
     name = item["intent"].removeprefix("intent_")
     intent = intents.get(name)
     if intent is None:
         problems.add(f"{here}/intent", f"{name!r} is not an intent of this host")
-        return Step(id=ids[number], intent=name)
+        return Step(id=place.id, intent=name)
     for problem in validators[name].problems_with_references(params):
         problems.add(f"{here}/params{problem['pointer']}", problem["message"])
     if item.get("retries", 0) and not intent.idempotent:
         problems.add(f"{here}/retries", f"{name} is not idempotent, so it must not be retried")
+    usual_s = LONG_TIMEOUT_S if intent.long_running else DEFAULT_TIMEOUT_S
     return Step(
-        id=ids[number],
+        id=place.id,
         intent=name,
         params=params,
         needs=needs,
         when=item.get("when"),
         on_error=OnError(item.get("on_error", "stop")),
         retries=item.get("retries", 0),
-        timeout_s=float(item.get("timeout_s", DEFAULT_TIMEOUT_S)),
+        timeout_s=float(item.get("timeout_s", usual_s)),
         effect=intent.effect,
         schema_hash=intent.schema_hash,
     )
 
 
-def _check_references(here: str, params: Any, earlier: Sequence[str], ids: Sequence[str], problems: _Problems) -> None:
-    for pointer, reference in _located(here, params):
-        source = reference["$from"]
-        if source not in ids:
-            problems.add(pointer, f"refers to {source!r}, which is not a step of this plan")
-        elif source not in earlier:
-            problems.add(pointer, f"refers to {source!r}, which is not an earlier step")
+def _check_references(place: _Place, params: Any, problems: Problems) -> None:
+    for pointer, reference in _located(f"{place.here}/params", params):
+        _check_source(pointer, "refers to", reference["$from"], place, problems)
         path = reference.get("path")
         if path is None:
             continue
@@ -135,6 +139,26 @@ def _check_references(here: str, params: Any, earlier: Sequence[str], ids: Seque
             jmespath.compile(path)
         except (JMESPathError, TypeError, AttributeError):
             problems.add(pointer, f"has a path that is not JMESPath: {path!r}")
+
+
+def _check_condition(place: _Place, when: str | None, problems: Problems) -> None:
+    if when is None:
+        return
+    pointer = f"{place.here}/when"
+    try:
+        sources = condition_sources(when)
+    except BadParams as refused:
+        problems.add(pointer, refused.details["fields"][0]["message"])
+        return
+    for source in sorted(sources):
+        _check_source(pointer, "reads", source, place, problems)
+
+
+def _check_source(pointer: str, verb: str, source: str, place: _Place, problems: Problems) -> None:
+    if source not in place.ids:
+        problems.add(pointer, f"{verb} {source!r}, which is not a step of this plan")
+    elif source not in place.earlier:
+        problems.add(pointer, f"{verb} {source!r}, which is not an earlier step")
 
 
 def _located(pointer: str, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

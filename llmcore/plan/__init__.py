@@ -4,14 +4,19 @@ Used by every room that touches plans. Knows no model, no clock and does no I/O.
 """
 
 from llmcore.plan.codec import digest, plan_from_json, plan_json, step_from_json, step_json
+from llmcore.plan.conditions import condition_sources, holds, renamed_sources
+from llmcore.plan.diff import step_diff
 from llmcore.plan.order import ancestors, feeding_reads
 from llmcore.plan.references import is_reference, references
+from llmcore.plan.seal import genuine, seal
 from llmcore.plan.values import (
     DEFAULT_TIMEOUT_S,
+    EVERYBODY,
     MAX_STEPS,
     TERMINAL,
     Approval,
     Decision,
+    Edit,
     Effect,
     OnError,
     Origin,
@@ -29,10 +34,12 @@ from llmcore.plan.values import (
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
+    "EVERYBODY",
     "MAX_STEPS",
     "TERMINAL",
     "Approval",
     "Decision",
+    "Edit",
     "Effect",
     "OnError",
     "Origin",
@@ -47,12 +54,18 @@ __all__ = [
     "Verdict",
     "Vote",
     "ancestors",
+    "condition_sources",
     "digest",
     "feeding_reads",
+    "genuine",
+    "holds",
     "is_reference",
     "plan_from_json",
     "plan_json",
     "references",
+    "renamed_sources",
+    "seal",
+    "step_diff",
     "step_from_json",
     "step_json",
 ]

@@ -12,6 +12,7 @@ import rfc8785
 from llmcore.plan.values import (
     Approval,
     Decision,
+    Edit,
     Effect,
     OnError,
     Origin,
@@ -45,7 +46,8 @@ def digest(plan: Plan) -> str:
         }
         for step in plan.steps
     ]
-    canonical = rfc8785.dumps({"version": 1, "steps": steps})
+    again = {"asked_again": plan.asked_again} if plan.asked_again else {}
+    canonical = rfc8785.dumps({"version": 1, "steps": steps, **again})
     return "sha256:" + hashlib.sha256(canonical).hexdigest()
 
 
@@ -97,7 +99,7 @@ def step_json(step: Step) -> dict[str, Any]:
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The plan as the contract writes it; `plan_from_json` reads it back."""
-    approval = plan.approval
+    approval, edit = plan.approval, plan.edited_from
     return {
         "plan_id": plan.plan_id,
         "run_id": plan.run_id,
@@ -118,17 +120,21 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         and {
             "needed": approval.needed,
             "roles": list(approval.roles),
-            "given": [
-                {"by": vote.by, "at": vote.at, "comment": vote.comment, "break_glass": vote.break_glass}
-                for vote in approval.given
-            ],
+            "given": [_vote_json(vote) for vote in approval.given],
             "expires_at": approval.expires_at,
             "execute_by": approval.execute_by,
             "excludes_requester": approval.excludes_requester,
+            "rejected": approval.rejected and _vote_json(approval.rejected),
             "seal": approval.seal,
         },
         "undoes": plan.undoes,
+        "edited_from": edit and {"digest": edit.digest, "by": edit.by, "at": edit.at, "diff": list(edit.diff)},
+        "asked_again": plan.asked_again,
     }
+
+
+def _vote_json(vote: Vote) -> dict[str, Any]:
+    return {"by": vote.by, "at": vote.at, "comment": vote.comment, "break_glass": vote.break_glass}
 
 
 def step_from_json(data: Mapping[str, Any]) -> Step:
@@ -169,7 +175,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
 
 def plan_from_json(data: Mapping[str, Any]) -> Plan:
     """The opposite of `plan_json`; for our own stored plans."""
-    approval = data["approval"]
+    approval, edit = data["approval"], data.get("edited_from")
     return Plan(
         plan_id=data["plan_id"],
         requester=Principal(**data["requester"]),
@@ -193,7 +199,10 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
             expires_at=approval["expires_at"],
             execute_by=approval.get("execute_by"),
             excludes_requester=approval["excludes_requester"],
+            rejected=Vote(**approval["rejected"]) if approval.get("rejected") else None,
             seal=approval.get("seal"),
         ),
         undoes=data.get("undoes"),
+        edited_from=edit and Edit(**{**edit, "diff": tuple(edit["diff"])}),
+        asked_again=data.get("asked_again", 0),
     )

@@ -9,10 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from llmcore.errors import Conflict
+from llmcore.plan.conditions import condition_sources
 from llmcore.plan.references import references
 
 MAX_STEPS = 100
 DEFAULT_TIMEOUT_S = 60.0
+EVERYBODY = 1_000
+"""More approvals than any rule can ask for."""
 
 
 class Effect(StrEnum):
@@ -109,6 +112,7 @@ _NEXT: Mapping[PlanStatus, frozenset[PlanStatus]] = {
     PlanStatus.DONE: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
     PlanStatus.FAILED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
     PlanStatus.CANCELLED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
+    PlanStatus.NEEDS_HUMAN: frozenset({PlanStatus.UNDONE}),
 }
 
 TERMINAL = frozenset(
@@ -204,8 +208,9 @@ class Step:
         return self.effect is not Effect.READ
 
     def sources(self) -> frozenset[str]:
-        """Ids of all steps whose end this one waits for: `needs` and references."""
-        return frozenset(self.needs) | {reference["$from"] for reference in references(self.params)}
+        """Ids of all steps whose end this one waits for: `needs`, references, and what its condition reads."""
+        read = condition_sources(self.when) if self.when is not None else frozenset()
+        return frozenset(self.needs) | read | {reference["$from"] for reference in references(self.params)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,8 +236,27 @@ class Approval:
     execute_by: str | None = None
     """When it is too late to begin what was approved; None before the last approval."""
     excludes_requester: bool = False
+    rejected: Vote | None = None
+    """Who said no for good; the comment is the reason."""
     seal: str | None = None
     """Proof that this installation wrote it; checked before anything runs."""
+
+    @property
+    def weight(self) -> int:
+        """How many people's approval policy is told of; breaking the glass stands for all of them."""
+        return EVERYBODY if any(vote.break_glass for vote in self.given) else len(self.given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """The change that made a plan what it is, for those who saw it before."""
+
+    digest: str
+    """Of the plan before."""
+    by: str
+    at: str
+    diff: tuple[Mapping[str, Any], ...]
+    """What became of each step, as `llmcore.plan.diff` tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +292,9 @@ class Plan:
     approval: Approval | None = None
     undoes: str | None = None
     """The run that this plan takes back."""
+    edited_from: Edit | None = None
+    asked_again: int = 0
+    """How often it had to be asked again after an approval, because the world or the policy had changed."""
 
     @property
     def effect(self) -> Effect:
@@ -305,3 +332,5 @@ class StepResult:
     attempts: int = 0
     started_at: str | None = None
     finished_at: str | None = None
+    before: Any = None
+    """What was there before the step acted, for taking it back."""

@@ -6,7 +6,7 @@ segment's last event. Knows no transport and no vendor. Every segment ends with 
 """
 
 from llmcore.session.flow import Session, SessionOptions
-from llmcore.session.proposal import Proposer, refuse_unsupported, with_time_limits
+from llmcore.session.proposal import Proposer
 from llmcore.session.prose import ModelCalls
 from llmcore.session.reply import display_of
 from llmcore.session.segments import Segments
@@ -23,7 +23,5 @@ __all__ = [
     "Speaker",
     "Understanding",
     "display_of",
-    "refuse_unsupported",
     "snapshots",
-    "with_time_limits",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmcore.approval import Approvals
 from llmcore.catalog import Catalog
-from llmcore.errors import BadParams, LLMCoreError, NotFound
+from llmcore.errors import LLMCoreError, NotFound
 from llmcore.executor import resolve
 from llmcore.plan import (
     Decision,
@@ -27,9 +27,6 @@ from llmcore.plan import (
 )
 from llmcore.policy import Judge
 from llmcore.ports import IntentCaller
-
-LONG_TIMEOUT_S = 3600.0
-"""Time-out of a step whose intent may take long and whose plan names none."""
 
 _ANYONES = frozenset({"processes"})
 """Lists whose names any user of the machine can choose: a value from there is not the host's word."""
@@ -124,30 +121,6 @@ class Proposer:
             if old.mutates
             for value in _filled(old.params, new.params)
         )
-
-
-def with_time_limits(steps: Sequence[Step], catalog: Catalog, raw: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """Give steps whose work takes long more time than the default, where the plan named none."""
-    return tuple(
-        replace(step, timeout_s=LONG_TIMEOUT_S)
-        if catalog.get(step.intent).long_running and "timeout_s" not in given
-        else step
-        for step, given in zip(steps, raw, strict=True)
-    )
-
-
-def refuse_unsupported(steps: Sequence[Step]) -> None:
-    """Raise BadParams for plan features that this version does not run."""
-    fields = []
-    for number, step in enumerate(steps):
-        if step.when is not None:
-            message = "conditions are not run by this version; split the plan"
-            fields.append({"pointer": f"/steps/{number}/when", "message": message})
-        if step.on_error.value == "undo":
-            message = "undo on error is not run by this version; use stop or continue"
-            fields.append({"pointer": f"/steps/{number}/on_error", "message": message})
-    if fields:
-        raise BadParams(f"The plan is refused: {fields[0]['pointer']} {fields[0]['message']}.", fields)
 
 
 def _resolve_known(value: Any, results: Mapping[str, StepResult]) -> Any:

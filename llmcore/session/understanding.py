@@ -13,7 +13,7 @@ from llmcore.conversation import Conversations, Window
 from llmcore.plan import Origin, Plan
 from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
 from llmcore.ports import Clock, Model, Run, StoredMessage, rfc3339
-from llmcore.session.proposal import Vocabulary, refuse_unsupported, with_time_limits
+from llmcore.session.proposal import Vocabulary
 from llmcore.session.prose import ModelCalls, with_context
 from llmcore.session.turn import Turn
 
@@ -95,8 +95,6 @@ class Understanding:
             }
             for number, step in enumerate(draft.steps)
         ]
-        steps = with_time_limits(self.catalog.steps(raw), self.catalog, raw)
-        refuse_unsupported(steps)
         words = f"{before} {turn.run.request['prompt']}".strip()
         return Plan(
             plan_id=f"pl_{uuid4().hex}",
@@ -105,7 +103,7 @@ class Understanding:
             topic=turn.run.topic,
             created_at=rfc3339(self.clock.now()),
             origin=Origin(kind="chat", id=turn.run.run_id, tainted=draft.tainted),
-            steps=steps,
+            steps=self.catalog.steps(raw),
             run_id=turn.run.run_id,
             title=" ".join(words.split())[:80],
             request=words,

@@ -36,7 +36,7 @@ def digest(plan: Plan) -> str:
             "intent": step.intent,
             "schema": step.schema_hash,
             "effect": step.effect.value,
-            "params": _plain(step.params),
+            "params": step.params,
             "needs": sorted(step.sources()),
             "when": step.when,
             "on_error": step.on_error.value,
@@ -47,8 +47,12 @@ def digest(plan: Plan) -> str:
         for step in plan.steps
     ]
     again = {"asked_again": plan.asked_again} if plan.asked_again else {}
-    canonical = rfc8785.dumps({"version": 1, "steps": steps, **again})
-    return "sha256:" + hashlib.sha256(canonical).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical({"version": 1, "steps": steps, **again})).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """A JSON value as RFC 8785 canonical JSON."""
+    return rfc8785.dumps(_plain(value))
 
 
 def _plain(value: Any) -> Any:

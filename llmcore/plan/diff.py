@@ -6,12 +6,11 @@ Called by session. A pure function: compares what decides what will run, not wha
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmcore.plan.codec import canonical
 from llmcore.plan.values import Step
 
 Change = dict[str, Any]
 """`{"step_id", "change": "added|removed|changed|same", "fields": {name: {"before", "after"}}}`."""
-
-_ABSENT = object()
 
 
 def step_diff(before: Sequence[Step], after: Sequence[Step]) -> list[Change]:
@@ -35,13 +34,18 @@ def _place(earlier: Sequence[Step], changes: Sequence[Change]) -> int:
 
 def _change(before: Step | None, after: Step | None) -> Change:
     old, new = dict(_fields(before)), dict(_fields(after))
-    fields = {
-        name: {side: values[name] for side, values in (("before", old), ("after", new)) if name in values}
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
-    }
+    fields = {name: _sides(name, old, new) for name in dict.fromkeys([*old, *new]) if _differs(name, old, new)}
     word = "added" if before is None else "removed" if after is None else "changed" if fields else "same"
     return {"step_id": (before or after).id, "change": word, "fields": fields}  # type: ignore[union-attr]
+
+
+def _differs(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """As the digest sees it: 60 and 60.0 are the same, 1 and true are not."""
+    return name not in old or name not in new or canonical(old[name]) != canonical(new[name])
+
+
+def _sides(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return {side: values[name] for side, values in (("before", old), ("after", new)) if name in values}
 
 
 def _fields(step: Step | None) -> Iterator[tuple[str, Any]]:

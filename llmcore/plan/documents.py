@@ -1,7 +1,8 @@
 """Values as JSON text and back.
 
-Used by the stores and by the seal, which have to write the same. Knows no database. Whatever a pack or a program returned can be written:
-what JSON has no word for is replaced, never refused, because a result that cannot be stored would be lost.
+Used by the stores, and by the seal, which has to write the same. Knows no database. Whatever a pack or a program
+returned can be written: what JSON has no word for is replaced, never refused, because a result that cannot be stored
+would be lost.
 """
 
 import json

@@ -194,5 +194,6 @@ recording = Table(
     "recording",
     metadata,
     Column("run_id", Text, primary_key=True),
+    Column("recorded_at", Float(53), nullable=False, index=True),
     Column("document", Text, nullable=False),
 )

@@ -36,5 +36,6 @@ def upgrade() -> None:
     op.create_table(
         "recording",
         sa.Column("run_id", sa.Text, primary_key=True),
+        sa.Column("recorded_at", sa.Float(53), nullable=False, index=True),
         sa.Column("document", sa.Text, nullable=False),
     )

@@ -9,6 +9,7 @@ from llmcore.plan.diff import step_diff
 from llmcore.plan.order import ancestors, feeding_reads
 from llmcore.plan.references import is_reference, references
 from llmcore.plan.seal import genuine, seal
+from llmcore.plan.shapes import RawStep, Shape, Values, fill, generalise, is_placeholder, placeholders
 from llmcore.plan.values import (
     DEFAULT_TIMEOUT_S,
     EVERYBODY,
@@ -47,19 +48,26 @@ __all__ = [
     "PlanStatus",
     "Preview",
     "Principal",
+    "RawStep",
+    "Shape",
     "Step",
     "StepResult",
     "StepState",
     "Undo",
+    "Values",
     "Verdict",
     "Vote",
     "ancestors",
     "condition_sources",
     "digest",
     "feeding_reads",
+    "fill",
+    "generalise",
     "genuine",
     "holds",
+    "is_placeholder",
     "is_reference",
+    "placeholders",
     "plan_from_json",
     "plan_json",
     "references",

@@ -77,7 +77,18 @@ async def _verify_write(path: str, content: str, *, ctx: Context) -> bool:
 
 async def _preview_delete(path: str, *, ctx: Context) -> Preview:
     facts = await ctx.services["files"].facts(path, must_exist=True)
-    return Preview(targets=(facts["path"],), before=facts, after={"exists": False})
+    return Preview(targets=(facts["path"],), before=facts, after=_gone(facts))
+
+
+def _gone(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a deletion leaves; says so where it is for good."""
+    note = {} if facts.get("restorable") else {"note": "Deleted for good: this cannot be taken back."}
+    return {"exists": False, **note}
+
+
+def _promised(ctx: Context) -> bool | None:
+    """Whether the preview that was decided on said that the deletion can be taken back; None if nobody saw one."""
+    return bool(ctx.before.get("restorable")) if isinstance(ctx.before, Mapping) else None
 
 
 async def _undo_deletion(*, before: Any, result: Any, ctx: Context, **_: Any) -> Undo | None:
@@ -95,7 +106,7 @@ async def _preview_delete_folder(root: str, dirname: str, delete_non_empty: bool
     return Preview(
         targets=(facts["path"],),
         before=facts,
-        after={"exists": False},
+        after=_gone(facts),
         blast=1 + facts["files"] + facts["folders"],
     )
 
@@ -328,6 +339,7 @@ async def move_file(source: Source, destination: Destination, *, ctx: Context) -
 
 @intent(
     effect=Effect.DESTRUCTIVE,
+    frees_space=True,
     preview=_preview_delete,
     verify=_verify_delete,
     undo=_undo_deletion,
@@ -348,11 +360,12 @@ async def move_file(source: Source, destination: Destination, *, ctx: Context) -
 )
 async def delete_file(path: Path, *, ctx: Context) -> dict[str, Any]:
     """Delete a file."""
-    return dict(await ctx.services["files"].delete(path))
+    return dict(await ctx.services["files"].delete(path, _promised(ctx)))
 
 
 @intent(
     effect=Effect.DESTRUCTIVE,
+    frees_space=True,
     vocabulary={"root": "roots"},
     preview=_preview_delete_folder,
     verify=_verify_delete_folder,
@@ -394,4 +407,4 @@ async def delete_folder(
     ctx: Context,
 ) -> dict[str, Any]:
     """Delete a folder; one that is not empty only if that is said."""
-    return dict(await ctx.services["files"].delete_folder(root, dirname, delete_non_empty))
+    return dict(await ctx.services["files"].delete_folder(root, dirname, delete_non_empty, _promised(ctx)))

@@ -30,6 +30,8 @@ class Context:
     """Adapters by name, such as `files`, `targets`, `scripts`."""
     principal: Principal
     idempotency_key: str = ""
+    before: Any = None
+    """The `before` of the preview that was decided on; None without one."""
     progress: Callable[[Mapping[str, Any]], None] = lambda _: None
     """Tells viewers how far the work is; takes a JSON object, returns at once."""
 
@@ -64,6 +66,8 @@ class Intent:
     """`async (**params, before, result, ctx) -> Undo | None`: the call that takes it back."""
     long_running: bool = False
     """True if the work may take longer than an RPC may wait."""
+    frees_space: bool = False
+    """True if it may begin even while the disk under the store is full, because it makes room."""
     vocabulary: Mapping[str, str] = field(default_factory=dict)
     """Param name -> name of a host list (`targets`, `logs`, `scripts`, …) that its values come from."""
     schema_hash: str = ""
@@ -88,6 +92,7 @@ def intent(
     verify: Handler | None = None,
     undo: Handler | None = None,
     long_running: bool = False,
+    frees_space: bool = False,
     vocabulary: Mapping[str, str] | None = None,
 ) -> Callable[[Handler], Intent]:
     """Make an `Intent` of a coroutine `async def name(param: Annotated[type, "help"], *, ctx: Context)`.
@@ -102,6 +107,7 @@ def intent(
         verify: coroutine with the same params that says whether the effect is there.
         undo: coroutine with the same params plus `before` and `result` that returns an `Undo` or None.
         long_running: the work may take longer than ten seconds.
+        frees_space: it makes room on a disk, so it may begin even while the one under the store is full.
         vocabulary: param name -> host list its values come from.
 
     Raises:
@@ -122,6 +128,7 @@ def intent(
             verify=verify and _called_with_context(verify),
             undo=undo and _called_with_context(undo),
             long_running=long_running,
+            frees_space=frees_space,
             vocabulary=dict(vocabulary or {}),
         )
 

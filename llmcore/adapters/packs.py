@@ -75,6 +75,7 @@ class PackCaller:
             services=self._services,
             principal=call.principal,
             idempotency_key=call.idempotency_key,
+            before=call.before,
             progress=call.progress,
         )
         return await _told(intent, "call", partial(intent.handler, **call.params, ctx=context))

@@ -17,7 +17,19 @@ from llmcore.catalog.checks import CatalogError
 from llmcore.intent import Effect, Example, Intent
 
 GROUP = "llmcore.intents"
-_FIELDS = frozenset({"name", "description", "schema", "effect", "idempotent", "examples", "vocabulary", "long_running"})
+_FIELDS = frozenset(
+    {
+        "name",
+        "description",
+        "schema",
+        "effect",
+        "idempotent",
+        "examples",
+        "vocabulary",
+        "frees_space",
+        "long_running",
+    }
+)
 
 
 def load_packs() -> Iterator[Intent]:
@@ -102,6 +114,7 @@ def _of_entry(file: Path, number: int, entry: Any) -> Intent:
         pack=str(file),
         vocabulary=dict(entry.get("vocabulary", {})),
         long_running=bool(entry.get("long_running", False)),
+        frees_space=bool(entry.get("frees_space", False)),
     )
 
 

@@ -37,6 +37,8 @@ class Call:
     """The same for every attempt of the same step."""
     run_id: str | None = None
     step_id: str | None = None
+    before: Any = None
+    """The `before` of the preview that was decided on; None without one."""
     progress: Progress = lambda _: None
 
 

@@ -154,6 +154,10 @@ class Store(Protocol):
         """True the first time an event id is told, for all nodes; later False."""
         ...
 
+    async def events_forget(self, before: float) -> int:
+        """Forget the event ids that were told before (epoch seconds); returns how many."""
+        ...
+
     async def alert_put(self, fingerprint: str, alert: Mapping[str, Any]) -> None:
         """Add or replace an alert group, by fingerprint."""
         ...
@@ -180,8 +184,15 @@ class Store(Protocol):
         ...
 
     # life
+    def admit(self, *, frees_space: bool = False) -> None:
+        """Raise Unavailable (component `disk`) while the store's disk is full, unless the work frees some of it.
+
+        The last of the disk is kept for the records of that work and of what runs already.
+        """
+        ...
+
     async def check(self) -> None:
-        """Raises Unavailable if a read does not work now, or if writes have failed and still do."""
+        """Raises Unavailable if reads do not work now, if writes have failed and still do, or if the disk is full."""
         ...
 
     async def close(self) -> None:

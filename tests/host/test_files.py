@@ -164,7 +164,7 @@ async def test_the_trash_is_purged_on_request(tmp_path: Path) -> None:
     service = files(tmp_path, max_trash_age_s=-1)
     (tmp_path / "share" / "a").write_text("x")
     await service.delete("a")
-    assert await service.purge() == 1
+    assert (await service.purge()).items == 1
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.adapters.host import trees
-from llmcore.adapters.host.trash import ITEM, Kept, Trash
+from llmcore.adapters.host.trash import ITEM, Kept, Purged, Trash
 from llmcore.errors import BadParams, Conflict, LLMCoreError, NotFound
 from tests.clocks import HandClock
 
@@ -63,6 +63,11 @@ def test_an_item_is_known_until_it_is_dropped(trash: Trash, tmp_path: Path, cloc
         trash.look(item)
 
 
+def test_a_trash_that_nobody_used_is_purged_too(trash: Trash) -> None:
+    """There is no folder yet."""
+    assert trash.purge() == Purged()
+
+
 def test_the_oldest_make_room_and_the_old_go(trash: Trash, tmp_path: Path, clock: HandClock) -> None:
     """First in, first out; nobody else's files are touched."""
     items = []
@@ -74,9 +79,10 @@ def test_the_oldest_make_room_and_the_old_go(trash: Trash, tmp_path: Path, clock
         trash.look(items[0])
     assert [trash.look(item).path for item in items[1:]] == ["/srv/f1", "/srv/f2", "/srv/f3"]
     clock.time += 58.5
-    assert trash.purge() == 1
+    assert trash.purge() == Purged(1, 80)
+    assert trash.purge(older_than_s=0, keep=[items[3]]) == Purged(1, 80, (items[3],))
     clock.time += 60
-    assert trash.purge() == 2
+    assert trash.purge() == Purged(1, 80)
     assert (tmp_path / "trash" / "stranger").exists()
 
 

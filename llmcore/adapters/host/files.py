@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from llmcore.adapters.host.paths import (
     parent,
     regular,
 )
-from llmcore.adapters.host.trash import ITEM, Kept, Trash
+from llmcore.adapters.host.trash import ITEM, Kept, Purged, Trash
 from llmcore.adapters.host.trees import FOLDER_FLAGS, Draft, Tree, copy_file, measure, open_file, transfer
 from llmcore.errors import BadParams, Conflict, Forbidden, NotFound
 from llmcore.ports import Clock
@@ -57,6 +57,8 @@ class FilesOptions:
     """The largest thing the trash keeps."""
     max_trash_bytes: int = 512 << 20
     max_trash_age_s: float = 7 * 86_400.0
+    scarce: Callable[[], bool] = lambda: False
+    """True while the disk of the trash is full: deletions are then for good, unless the other was promised."""
 
 
 class Files:
@@ -120,17 +122,25 @@ class Files:
         """`{source, destination}`; a source `trash:ID` goes back to where it was. Stops when cancelled."""
         return await _stoppable(self._move, source, destination)
 
-    async def delete(self, path: str) -> dict[str, Any]:
-        """`{path, trash_id}`; `trash_id` is None if the file was too large to be kept."""
-        return await asyncio.to_thread(self._delete, path)
+    async def delete(self, path: str, restorable: bool | None = None) -> dict[str, Any]:
+        """`{path, trash_id}`; `trash_id` is None if it was for good.
 
-    async def delete_folder(self, root: str, dirname: str, non_empty: bool = False) -> dict[str, Any]:
-        """`{path, files, folders, trash_id}`; Conflict if something is in it and `non_empty` is not set."""
-        return await asyncio.to_thread(self._delete_folder, root, dirname, non_empty)
+        `restorable` is what was promised, None if nothing was; Conflict if that cannot be kept.
+        """
+        return await asyncio.to_thread(self._delete, path, restorable)
 
-    async def purge(self) -> int:
-        """Drop what has been in the trash too long; returns how many items went."""
-        return await asyncio.to_thread(self._trash.purge)
+    async def delete_folder(
+        self, root: str, dirname: str, non_empty: bool = False, restorable: bool | None = None
+    ) -> dict[str, Any]:
+        """`{path, files, folders, trash_id}`; Conflict if something is in it and `non_empty` is not set.
+
+        `restorable` as for `delete`.
+        """
+        return await asyncio.to_thread(self._delete_folder, root, dirname, non_empty, restorable)
+
+    async def purge(self, older_than_s: float | None = None, keep: Container[str] = ()) -> Purged:
+        """Empty the trash of what is older, None: than its own limit; items of `keep` stay."""
+        return await asyncio.to_thread(self._trash.purge, older_than_s, keep)
 
     def _list(self, root: str, path: str) -> dict[str, Any]:
         place = self._below(self._roots.resolve_root(root), path) if path else self._roots.resolve_root(root)
@@ -187,7 +197,7 @@ class Files:
     def _about(self, fd: int, name: str, found: os.stat_result) -> dict[str, Any]:
         facts: dict[str, Any] = {"type": kind(found), "size_bytes": found.st_size, "modified": when(found.st_mtime)}
         if stat.S_ISREG(found.st_mode):
-            facts["restorable"] = self._trash.fits(found.st_size)
+            facts["restorable"] = self._trash.fits(found.st_size) and not self._options.scarce()
             if found.st_size <= _HASH_LIMIT_BYTES:
                 facts["sha256"] = sha256(fd, name)
         return facts
@@ -238,7 +248,12 @@ class Files:
         except FileNotFoundError:
             return {"path": place.path, "exists": False}
         counts = {"files": tree.files, "folders": tree.folders, "size_bytes": tree.size_bytes}
-        return {"path": place.path, "exists": True, **counts, "restorable": self._restorable(tree)}
+        return {
+            "path": place.path,
+            "exists": True,
+            **counts,
+            "restorable": self._restorable(tree) and not self._options.scarce(),
+        }
 
     def _tree(self, place: Place) -> Tree:
         with folder(place) as fd, named(place.path):
@@ -346,18 +361,27 @@ class Files:
         finally:
             os.close(source)
 
-    def _delete(self, path: str) -> dict[str, Any]:
+    def _keeps(self, place: Place, fits: bool, promised: bool | None) -> bool:
+        """Whether a deletion goes to the trash; Conflict if that was promised and it does not fit any more."""
+        if promised and not fits:
+            raise Conflict(
+                f"{place.path} has become more than the trash keeps, though the plan said that it can be taken back; "
+                "make the plan again."
+            )
+        return fits and (bool(promised) or not self._options.scarce())
+
+    def _delete(self, path: str, promised: bool | None) -> dict[str, Any]:
         place = self._roots.resolve(path)
         with parent(place) as fd, named(place.path):
             found = regular(fd, place)
             kept = None
-            if self._trash.fits(found.st_size):
+            if self._keeps(place, self._trash.fits(found.st_size), promised):
                 kept = self._trash.take(fd, place.name, self._kept_as(place, "file", found.st_size))
             else:
                 os.unlink(place.name, dir_fd=fd)
         return {"path": place.path, "trash_id": kept}
 
-    def _delete_folder(self, root: str, dirname: str, non_empty: bool) -> dict[str, Any]:
+    def _delete_folder(self, root: str, dirname: str, non_empty: bool, promised: bool | None) -> dict[str, Any]:
         place = self._folder_place(root, dirname)
         tree = self._tree(place)
         counts = {"files": tree.files, "folders": tree.folders}
@@ -365,7 +389,7 @@ class Files:
             raise Conflict(f"{place.path} is not empty; say delete_non_empty to delete what is in it.", **counts)
         with parent(place) as fd, named(place.path):
             kept = None
-            if self._restorable(tree):
+            if self._keeps(place, self._restorable(tree), promised):
                 kept = self._trash.take(fd, place.name, self._kept_as(place, "folder", tree.size_bytes))
             else:
                 shutil.rmtree(place.name, dir_fd=fd)

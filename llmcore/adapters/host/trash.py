@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +36,16 @@ class Kept:
     """Epoch seconds."""
     replaced_by: str | None = None
     """SHA-256 of the content that took its place, None if nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What emptying the trash did."""
+
+    items: int = 0
+    size_bytes: int = 0
+    needed: tuple[str, ...] = ()
+    """Items that would have gone but were to be kept."""
 
 
 class Trash:
@@ -88,22 +98,30 @@ class Trash:
         """Forget an item for good."""
         shutil.rmtree(self._folder / item, ignore_errors=True)
 
-    def purge(self, needed_bytes: int = 0) -> int:
-        """Drop what is too old, then the oldest until `needed_bytes` fit; returns how many items went."""
+    def purge(self, older_than_s: float | None = None, keep: Container[str] = ()) -> Purged:
+        """Drop what is older (None: than the limit), but nothing of `keep`."""
+        limit = self._max_age_s if older_than_s is None else older_than_s
+        with self._lock:
+            old = [(item, kept) for item, kept in self._items() if self._clock.now() - kept.at > limit]
+            gone = [(item, kept) for item, kept in old if item not in keep]
+            for item, _ in gone:
+                self.drop(item)
+        needed = tuple(item for item, _ in old if item in keep)
+        return Purged(len(gone), sum(kept.size_bytes for _, kept in gone), needed)
+
+    def _make_room(self, needed_bytes: int) -> None:
+        """Drop the oldest until `needed_bytes` fit."""
         with self._lock:
             items = sorted(self._items(), key=lambda pair: pair[1].at)
             left = sum(kept.size_bytes for _, kept in items)
-            gone = 0
             for item, kept in items:
-                if self._clock.now() - kept.at <= self._max_age_s and left + needed_bytes <= self._max:
+                if left + needed_bytes <= self._max:
                     break
                 self.drop(item)
                 left -= kept.size_bytes
-                gone += 1
-            return gone
 
     def _items(self) -> Iterator[tuple[str, Kept]]:
-        for folder in self._folder.iterdir():
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
             try:
                 yield folder.name, self.look(folder.name)
             except NotFound:
@@ -112,7 +130,7 @@ class Trash:
     @contextmanager
     def _new_item(self, kept: Kept) -> Iterator[tuple[str, int]]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.purge(kept.size_bytes)
+        self._make_room(kept.size_bytes)
         item = secrets.token_hex(8)
         (self._folder / item).mkdir(mode=0o700)
         (self._folder / item / "kept.json").write_text(json.dumps(asdict(kept)), "utf-8")

@@ -4,8 +4,8 @@ Opened in `app` (`open_store`), checked without a server by `llmcore audit verif
 the port, not what they mean.
 """
 
-from llmcore.adapters.sql.base import StoreOptions
+from llmcore.adapters.sql.base import Space, StoreOptions
 from llmcore.adapters.sql.store import SqlStore, open_store
 from llmcore.adapters.sql.verify import STORE_NAME, verify_file
 
-__all__ = ["STORE_NAME", "SqlStore", "StoreOptions", "open_store", "verify_file"]
+__all__ = ["STORE_NAME", "Space", "SqlStore", "StoreOptions", "open_store", "verify_file"]

@@ -7,9 +7,9 @@ run in a few threads, writes in the writer's.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +20,32 @@ from llmcore.adapters.sql.writer import Writer
 from llmcore.errors import Unavailable
 
 T = TypeVar("T")
+
+
+class Space(Protocol):
+    """The space of the store's disk."""
+
+    @property
+    def shortage(self) -> str | None:
+        """What to do while the disk is full, None while it is not."""
+        ...
+
+    def relieve(self) -> bool:
+        """Give the store what was kept for a full disk; False if the disk is not full or nothing is kept.
+
+        Called by the writer's thread.
+        """
+        ...
+
+
+class Ample:
+    """A disk that nobody watches."""
+
+    shortage: str | None = None
+
+    def relieve(self) -> bool:
+        """Nothing is kept."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +63,8 @@ class StoreOptions:
     queue_limit: int = 10_000
     """Writes, and reads, that may wait."""
     readers: int = 4
+    space: Space = field(default_factory=Ample)
+    """Who keeps some of the disk for the time when it is full."""
 
 
 class Base:
@@ -50,6 +78,12 @@ class Base:
         self._writer = writer
         self._threads = ThreadPoolExecutor(options.readers, thread_name_prefix="store-reader")
         self._reading = 0
+
+    def admit(self, *, frees_space: bool = False) -> None:
+        """Raise Unavailable (component `disk`) while the store's disk is full, unless the work frees some of it."""
+        remedy = self._options.space.shortage
+        if remedy is not None and not frees_space:
+            raise Unavailable(remedy, component="disk", reason="full")
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` with a connection that reads; raises Unavailable."""

@@ -152,6 +152,11 @@ def is_refusal(error: Exception) -> bool:
     )
 
 
+def may_be_full(error: Exception) -> bool:
+    """True if the disk under a SQLite file may be full: then its own files can also not be opened or grow."""
+    return _sqlite_code(error) in (SQLITE_FULL, SQLITE_IOERR, SQLITE_CANTOPEN)
+
+
 def told(error: Exception) -> Exception:
     """What a caller is told: a sentence that says what to do, never the database's own words, which may hold data."""
     if isinstance(error, LLMCoreError):
@@ -169,10 +174,16 @@ def told(error: Exception) -> Exception:
     return answer
 
 
-def _advice(error: SQLAlchemyError) -> str:
+def _sqlite_code(error: Exception) -> int | None:
+    """SQLite's primary result code, None for an error of something else."""
     cause = getattr(error, "orig", None)
-    if isinstance(cause, SqliteError):
-        return _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, _BROKEN)
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF if isinstance(cause, SqliteError) else None
+
+
+def _advice(error: SQLAlchemyError) -> str:
+    code = _sqlite_code(error)
+    if code is not None:
+        return _SQLITE.get(code, _BROKEN)
     state = _sqlstate(error) or ""
     return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _AWAY)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.base import Base, StoreOptions
@@ -48,6 +48,11 @@ class Ledger(Base):
         """True the first time an event id is told, for all nodes; later False."""
         values = {"event_id": event_id, "at": at}
         return await self._execute(self._sql.event_add, values) == 1
+
+    async def events_forget(self, before: float) -> int:
+        """Forget the event ids that were told before (epoch seconds); returns how many."""
+        seen = schema.event_seen
+        return await self._write(lambda connection: connection.execute(delete(seen).where(seen.c.at < before)).rowcount)
 
     async def alert_put(self, fingerprint: str, alert: Mapping[str, Any]) -> None:
         """Add or replace an alert group, by fingerprint."""

@@ -22,16 +22,26 @@ from llmcore.adapters.sql.work import Work
 from llmcore.adapters.sql.writer import Writer
 from llmcore.errors import Unavailable
 
+CHECK_S = 1.0
+"""How long a store that is in trouble may take to show that it is well again."""
+
 
 class SqlStore(People, Talks, Work, Ledger):
     """`llmcore.ports.Store` on SQLite or PostgreSQL."""
 
     async def check(self) -> None:
-        """Raises Unavailable if a read does not work now, or if writes have failed and still do."""
+        """Raises Unavailable if reads do not work now, if writes have failed and still do, or if the disk is full."""
+        self.admit()
         query = select(schema.user_account.c.name).limit(1)
         await self._read(lambda connection: connection.execute(query).first())
-        if self._writer.failing:
-            await self._write(_leave_a_mark)
+        trouble = self._writer.trouble
+        if trouble is None:
+            return
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._write(_leave_a_mark)
+        except TimeoutError as error:
+            raise Unavailable(trouble, component="store") from error
 
     async def close(self) -> None:
         """Write what is waiting and let go; further writes raise Unavailable."""
@@ -49,6 +59,10 @@ def _leave_a_mark(connection: Connection) -> None:
     table = schema.secret
     connection.execute(table.delete().where(table.c.name == "mark"))
     connection.execute(table.insert().values(name="mark", value=token_bytes(8)))
+
+
+def _writer(options: StoreOptions, database: Database, chain: Chain) -> Writer:
+    return Writer(database, chain, options.queue_limit, options.space.relieve)
 
 
 async def open_store(options: StoreOptions) -> SqlStore:
@@ -69,4 +83,4 @@ def _open(options: StoreOptions) -> SqlStore:
         raise told(error) from error
     statements = Statements(database)
     chain = Chain(database, statements, folder)
-    return SqlStore(options, database, statements, Writer(database, chain, options.queue_limit), chain)
+    return SqlStore(options, database, statements, _writer(options, database, chain), chain)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from llmcore.adapters.sql.chain import Chain
-from llmcore.adapters.sql.database import Database, is_refusal, told
+from llmcore.adapters.sql.database import Database, is_refusal, may_be_full, told
 from llmcore.errors import Unavailable
 
 BATCH = 256
@@ -37,16 +37,20 @@ class _Job:
 class Writer:
     """Runs writes one batch at a time, in the order they came."""
 
-    def __init__(self, database: Database, chain: Chain, limit: int) -> None:
-        """Start the thread; `limit` is how many writes may wait."""
+    def __init__(self, database: Database, chain: Chain, limit: int, relieve: Callable[[], bool]) -> None:
+        """Start the thread; `limit` is how many writes may wait.
+
+        `relieve` is called in the thread when the disk seems full, and is true if it has freed some of it.
+        """
         self._database = database
         self._chain = chain
         self._limit = limit
+        self._relieve = relieve
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._closed = False
-        self.failing = False
-        """True while the database takes no writes; the next one that it takes ends it."""
+        self.trouble: str | None = None
+        """Why the database takes no writes, None if it does; the next one that it takes ends it."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -114,10 +118,13 @@ class Writer:
         try:
             results = self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, and the thread must live
-            self.failing = not is_refusal(error)
-            self._disconnect(broken=self.failing)
+            broken = not is_refusal(error)
+            self._disconnect(broken=broken)
+            if may_be_full(error) and self._relieve():
+                return self._outcome(jobs)
+            self.trouble = str(told(error)) if broken else None
             return error
-        self.failing = False
+        self.trouble = None
         return results
 
     def _transact(self, jobs: Sequence[_Job]) -> list[Any]:

@@ -183,6 +183,22 @@ class Store(Protocol):
         """Replace a card if the one in the store still has that status."""
         ...
 
+    # templates
+    async def template_put(self, template: Mapping[str, Any], replaces: Mapping[str, Any] | None = None) -> bool:
+        """Add a template (a JSON object with `name`), or replace the one that still is as `replaces` says.
+
+        False if somebody was faster.
+        """
+        ...
+
+    async def template_list(self, limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        """Templates, the one put last first."""
+        ...
+
+    async def template_delete(self, name: str) -> bool:
+        """Forget one; False if there is none of that name."""
+        ...
+
     # life
     def admit(self, *, frees_space: bool = False) -> None:
         """Raise Unavailable (component `disk`) while the store's disk is full, unless the work frees some of it.

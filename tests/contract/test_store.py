@@ -324,6 +324,20 @@ async def test_a_suggestion_is_decided_once(store: SqlStore) -> None:
 
 
 @pytest.mark.asyncio
+async def test_templates_are_replaced_by_who_saw_them(store: SqlStore) -> None:
+    """Last put first; a new one never replaces, a change needs the template that the caller saw."""
+    one, two = {"name": "one", "n": 1}, {"name": "two", "n": 1, "odd": ODD}
+    assert [await store.template_put(template) for template in (one, two, one)] == [True, True, False]
+    changed = {**one, "n": 2}
+    assert await store.template_put(changed, one)
+    assert not await store.template_put({**one, "n": 3}, one)
+    assert [found["name"] for found in await store.template_list()] == ["one", "two"]
+    assert await store.template_list(limit=1) == [changed]
+    assert [await store.template_delete("one"), await store.template_delete("one")] == [True, False]
+    assert [found["name"] for found in await store.template_list()] == ["two"]
+
+
+@pytest.mark.asyncio
 async def test_many_writers_at_once_all_get_through(store: SqlStore) -> None:
     """A thousand writes of several kinds; one bad one among them harms none."""
     await store.conversation_put(conversation())

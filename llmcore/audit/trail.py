@@ -1,87 +1,53 @@
-"""The audit chain: what was decided and done, each record linked to the one before, secrets removed.
+"""Writes the trail: what was asked, decided and done, by whom and when, secrets removed.
 
-Called by every room that decides or acts, through `Audit`; the store links records with `link`, the verifier checks
-them with `verify`. Knows neither how to replay nor how anything is shown.
+Called by every room that decides or acts, through `Audit`. Knows neither how to replay nor how anything is shown.
 """
 
 import asyncio
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import orjson
 
 from llmcore.errors import LLMCoreError
 from llmcore.plan import Principal
 from llmcore.ports import Clock, Store, rfc3339
 
-GENESIS = "0" * 64
-"""The hash before the first record."""
 NOTE_DELAY_S = 0.04
 """How long a note may wait for others to share a commit with."""
 RETRY_DELAY_S = 1.0
 NOTES_LIMIT = 10_000
+SUMMARY_CHARS = 300
+"""How much of a result a record shows."""
+SUMMARISED_BYTES = 65_536
+"""Results that are larger are only told by hash and size."""
+
+_VERSIONED = ("intent", "plan.", "run.segment", "step.begin", "step.refused")
+"""Beginnings of the actions that a catalogue and a policy took part in."""
+_ABSENT = object()
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest link of a chain; `seq` 0 and `GENESIS` for an empty one."""
-
-    seq: int = 0
-    hash: str = GENESIS
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What came of checking a chain."""
-
-    ok: bool
-    rows: int
-    """Rows that are in the table."""
-    first_bad: int | None = None
-    """The first `seq` whose row is missing or not what was written; None if all are right."""
-
-
-def link(previous_hash: str, record: str) -> str:
-    """Hash (lower-case hex SHA-256) that chains a record's text to the hash before it."""
-    return hashlib.sha256(f"{previous_hash}\n{record}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def verify(rows: Iterable[tuple[Any, Any, Any]], head: Head | None) -> Verification:
-    """Check `(seq, record, hash)` in order of `seq` against each other and the head that was kept apart.
-
-    Rows may follow the head, because it is written after them. A head that is missing (None) is bad: nobody could tell
-    whether the last rows are.
-    """
-    count, tail, first_bad, head_hash = 0, Head(), None, GENESIS
-    for seq, record, hash_ in rows:
-        count += 1
-        if first_bad is not None:
-            continue
-        if seq != tail.seq + 1 or not isinstance(record, str) or hash_ != link(tail.hash, record):
-            first_bad = min(seq, tail.seq + 1)
-            continue
-        tail = Head(seq, hash_)
-        if head and seq == head.seq:
-            head_hash = hash_
-    if first_bad is None and (head is None or head.seq > tail.seq):
-        first_bad = tail.seq + 1
-    elif first_bad is None and head is not None and head.hash != head_hash:
-        first_bad = head.seq
-    return Verification(first_bad is None, count, first_bad)
 
 
 class Audit:
     """Writes records to the chain; made once, in `app`."""
 
-    def __init__(self, store: Store, clock: Clock, redact: Callable[[Any], Any]) -> None:
-        """`redact` takes a JSON value and gives it back without secrets."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        redact: Callable[[Any], Any],
+        versions: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`redact` takes a JSON value and gives it back without secrets; `versions` tells those of what decides."""
         self._store = store
         self._clock = clock
         self._redact = redact
+        self._versions = versions
         self._notes: list[dict[str, Any]] = []
         self._writing: set[asyncio.Future[int]] = set()
         self._unwritten = 0
@@ -94,15 +60,16 @@ class Audit:
         """Notes that are not on disk yet."""
         return self._unwritten
 
-    async def record(self, action: str, actor: Principal, **facts: Any) -> int:
+    async def record(self, action: str, actor: Principal, *, result: Any = _ABSENT, **facts: Any) -> int:
         """Append a record, after all notes taken before, and return its `seq` once it is on disk.
 
+        Of `result`, what an intent gave back, it keeps the hash and the beginning.
         Raises Unavailable; then the action must not happen. Cancelled before it is written, it is not written.
         """
         self._write_notes()
-        return await self._store.audit_append(self._compose(action, actor, facts))
+        return await self._store.audit_append(self._compose(action, actor, facts, result))
 
-    def note(self, action: str, actor: Principal, **facts: Any) -> None:
+    def note(self, action: str, actor: Principal, *, result: Any = _ABSENT, **facts: Any) -> None:
         """Append a record soon, for reads: on disk within 50 ms, together with others. Never raises.
 
         While the store is away notes are kept and tried again, up to `NOTES_LIMIT`; more are counted in `lost`.
@@ -111,7 +78,7 @@ class Audit:
             self._lose(1)
             return
         self._unwritten += 1
-        self._notes.append(self._compose(action, actor, facts))
+        self._notes.append(self._compose(action, actor, facts, result))
         self._write_notes_in(NOTE_DELAY_S)
 
     async def flush(self) -> None:
@@ -129,13 +96,27 @@ class Audit:
         if self._timer:
             self._timer.cancel()
 
-    def _compose(self, action: str, actor: Principal, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _compose(self, action: str, actor: Principal, facts: Mapping[str, Any], result: Any) -> dict[str, Any]:
+        told = self._redact(facts)
+        if result is not _ABSENT:
+            told["result"] = self._told(result)
+        if action.startswith(_VERSIONED):
+            told["versions"] = dict(self._versions())
         return {
             "time": rfc3339(self._clock.now()),
             "actor": {"name": actor.name, "role": actor.role, "kind": actor.kind},
             "action": action,
-            "facts": self._redact(facts),
+            "facts": told,
         }
+
+    def _told(self, result: Any) -> dict[str, Any]:
+        """Hash, size and beginning of a result; secrets are taken out before it is cut, so that none is cut in two."""
+        text = canonical(result)
+        summary = None
+        if len(text) <= SUMMARISED_BYTES:
+            shown = canonical(self._redact(result)).decode()
+            summary = shown if len(shown) <= SUMMARY_CHARS else f"{shown[:SUMMARY_CHARS]}…"
+        return {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text), "summary": summary}
 
     def _write_notes_in(self, delay_s: float) -> None:
         if self._timer is None:
@@ -170,3 +151,16 @@ class Audit:
         if not self.lost:
             _log.error("audit notes are lost: the store takes none", extra={"action": "audit_lost"})
         self.lost += notes
+
+
+def canonical(value: Any) -> bytes:
+    """A JSON value as the one text that hashes of results are taken of: UTF-8, keys sorted, no blanks.
+
+    What JSON has no word for stands there as its text.
+    """
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+    try:
+        return orjson.dumps(value, default=str, option=options)
+    except TypeError:  # a lone surrogate or an integer beyond 64 bits
+        text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        return text.encode("utf-8", "replace")

@@ -70,6 +70,8 @@ class Intent:
     """True if it may begin even while the disk under the store is full, because it makes room."""
     vocabulary: Mapping[str, str] = field(default_factory=dict)
     """Param name -> name of a host list (`targets`, `logs`, `scripts`, …) that its values come from."""
+    offered: bool = True
+    """False for one that only an RPC puts into a plan: neither listed nor shown to planners."""
     schema_hash: str = ""
 
     def __post_init__(self) -> None:
@@ -94,6 +96,7 @@ def intent(
     long_running: bool = False,
     frees_space: bool = False,
     vocabulary: Mapping[str, str] | None = None,
+    offered: bool = True,
 ) -> Callable[[Handler], Intent]:
     """Make an `Intent` of a coroutine `async def name(param: Annotated[type, "help"], *, ctx: Context)`.
 
@@ -109,6 +112,7 @@ def intent(
         long_running: the work may take longer than ten seconds.
         frees_space: it makes room on a disk, so it may begin even while the one under the store is full.
         vocabulary: param name -> host list its values come from.
+        offered: False hides it from lists and planners.
 
     Raises:
         TypeError: a function is no coroutine, or a param has no annotation.
@@ -130,6 +134,7 @@ def intent(
             long_running=long_running,
             frees_space=frees_space,
             vocabulary=dict(vocabulary or {}),
+            offered=offered,
         )
 
     return decorate

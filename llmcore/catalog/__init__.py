@@ -58,9 +58,10 @@ class Catalog:
 
     def visible_to(self, principal: Principal) -> list[Intent]:
         """What this caller may ever use: an observer sees reads only."""
+        offered = [intent for intent in self if intent.offered]
         if principal.role == "observer":
-            return [intent for intent in self if intent.effect is Effect.READ]
-        return list(self)
+            return [intent for intent in offered if intent.effect is Effect.READ]
+        return offered
 
     def validate(self, name: str, params: Mapping[str, Any]) -> Intent:
         """The intent, after checking literal params; raises UnknownIntent or BadParams with every wrong field."""

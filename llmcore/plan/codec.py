@@ -65,6 +65,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def principal_json(principal: Principal) -> dict[str, Any]:
+    """Who acts; `Principal(**data)` reads it back."""
+    known = {"name": principal.name, "role": principal.role, "kind": principal.kind}
+    return {**known, "autonomy": principal.autonomy} if principal.autonomy else known
+
+
 def step_json(step: Step) -> dict[str, Any]:
     """One step as the contract writes it."""
     verdict, preview, undo = step.verdict, step.preview, step.undo
@@ -95,6 +101,7 @@ def step_json(step: Step) -> dict[str, Any]:
             "before": preview.before,
             "after": preview.after,
             "blast": preview.blast,
+            **({"attributes": dict(preview.attributes)} if preview.attributes else {}),
         },
         "undo": undo and {"intent": undo.intent, "params": dict(undo.params)},
         "state": step.state.value,
@@ -114,7 +121,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "status": plan.status.value,
         "title": plan.title,
         "request": plan.request,
-        "requester": {"name": plan.requester.name, "role": plan.requester.role, "kind": plan.requester.kind},
+        "requester": principal_json(plan.requester),
         "origin": {"kind": plan.origin.kind, "id": plan.origin.id, "tainted": plan.origin.tainted},
         "effect": plan.effect.value,
         "confidence": plan.confidence,
@@ -171,6 +178,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
             before=preview["before"],
             after=preview["after"],
             blast=preview["blast"],
+            attributes=preview.get("attributes", {}),
         ),
         undo=undo and Undo(intent=undo["intent"], params=undo["params"]),
         state=StepState(data["state"]),

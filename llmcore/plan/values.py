@@ -139,6 +139,8 @@ class Principal:
     """`admin`, `developer` or `observer`."""
     kind: str = "user"
     """`user`, `agent`, `node` or `service`."""
+    autonomy: int = 0
+    """How much an agent may do alone, as policy understands it: 0 (nothing) to 5."""
 
     def may_approve(self, roles: Sequence[str]) -> bool:
         """A person of one of `roles` (no roles named: admin or developer)."""
@@ -171,6 +173,8 @@ class Preview:
     after: Any = None
     blast: int = 1
     """Number of targets touched."""
+    attributes: Mapping[str, str | bool | int] = field(default_factory=dict)
+    """What holds of all the targets and only the intent can tell, such as `owner`; policy may ask for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

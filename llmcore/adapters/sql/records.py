@@ -6,7 +6,7 @@ Used by the part of the store for runs. What it reads are our own rows.
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore.plan import PlanStatus, Principal, StepResult, StepState
+from llmcore.plan import PlanStatus, Principal, StepResult, StepState, principal_json
 from llmcore.ports import Run, Usage
 
 
@@ -16,7 +16,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "conversation_id": run.conversation_id,
         "topic": run.topic,
-        "owner": {"name": run.owner.name, "role": run.owner.role, "kind": run.owner.kind},
+        "owner": principal_json(run.owner),
         "status": run.status.value,
         "created_at": run.created_at,
         "plan_id": run.plan_id,

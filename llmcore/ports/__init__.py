@@ -5,12 +5,14 @@ cancelled; a write that was begun is then either whole or absent.
 """
 
 from llmcore.ports.host import Bus, Call, Clock, IntentCaller, Progress, Queue, SegmentHandler
+from llmcore.ports.inquiry import AuditFilter
 from llmcore.ports.model import Finished, Message, Model, ModelEvent, ModelRequest, TextDelta, Usage
 from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User, from_rfc3339, rfc3339
 from llmcore.ports.store import Store
 
 __all__ = [
     "Attempt",
+    "AuditFilter",
     "Bus",
     "Call",
     "Clock",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from llmcore.plan import Plan, PlanStatus
+from llmcore.ports.inquiry import AuditFilter
 from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User
 
 
@@ -197,6 +198,31 @@ class Store(Protocol):
 
     async def template_delete(self, name: str) -> bool:
         """Forget one; False if there is none of that name."""
+        ...
+
+    # the trail and recordings
+    async def audit_search(
+        self, wanted: AuditFilter, before_seq: int | None = None, limit: int = 1000
+    ) -> tuple[Sequence[tuple[int, str, str]], int]:
+        """`(seq, record, hash)` of records that fit, newest first, among some of those below `before_seq`.
+
+        Also the `seq` to go on below, 0 if nothing is left. `before_seq` None begins at the newest.
+        """
+        ...
+
+    def recording_submit(self, run_id: str, at: float, document: Mapping[str, Any]) -> asyncio.Future[None]:
+        """Hand a recording over to be added or replaced, without waiting; the future ends once it is on disk.
+
+        Raises Unavailable if no more writes are taken.
+        """
+        ...
+
+    async def recording_get(self, run_id: str) -> Mapping[str, Any] | None:
+        """The recording of a run."""
+        ...
+
+    async def recordings_forget(self, before: float) -> int:
+        """Remove the recordings made before (epoch seconds); returns how many."""
         ...
 
     # life

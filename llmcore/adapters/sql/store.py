@@ -16,9 +16,11 @@ from llmcore.adapters.sql.database import Database, told
 from llmcore.adapters.sql.ledger import Ledger
 from llmcore.adapters.sql.migrate import migrate
 from llmcore.adapters.sql.people import People
+from llmcore.adapters.sql.recordings import Recordings
 from llmcore.adapters.sql.statements import Statements
 from llmcore.adapters.sql.talks import Talks
 from llmcore.adapters.sql.templates import Templates
+from llmcore.adapters.sql.trail import Trail
 from llmcore.adapters.sql.work import Work
 from llmcore.adapters.sql.writer import Writer
 from llmcore.errors import Unavailable
@@ -27,7 +29,7 @@ CHECK_S = 1.0
 """How long a store that is in trouble may take to show that it is well again."""
 
 
-class SqlStore(People, Talks, Work, Templates, Ledger):
+class SqlStore(People, Talks, Work, Templates, Recordings, Trail, Ledger):
     """`llmcore.ports.Store` on SQLite or PostgreSQL."""
 
     async def check(self) -> None:

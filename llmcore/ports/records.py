@@ -6,6 +6,7 @@ Passed through the `Store` port.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from llmcore.plan import PlanStatus, Principal, StepResult
@@ -98,3 +99,54 @@ class Attempt:
     finished_at: str | None = None
     before: Any = None
     """State captured before acting, for undo."""
+
+
+class Begun(Enum):
+    """What came of an attempt to begin."""
+
+    YES = "yes"
+    TAKEN = "taken"
+    """That attempt is in the journal already."""
+    FENCED = "fenced"
+    """Another node has taken the run."""
+    STOPPED = "stopped"
+    """All runs were ordered to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right of one node to work a segment of a run."""
+
+    run_id: str
+    segment: int
+    node: str
+    token: int
+    """Rises with each taker; what is written under an older one does not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder:
+    """A person's order to all nodes: what runs ends between its steps."""
+
+    number: int
+    by: str
+    at: str
+    reason: str
+    hold: bool
+    """True while nothing new may begin either."""
+    segments: frozenset[str] = frozenset()
+    """The segments that were running, as `<run_id>.<segment>`."""
+
+    def stops(self, run_id: str, segment: int) -> bool:
+        """True if no further step of that segment may begin."""
+        return self.hold or f"{run_id}.{segment}" in self.segments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What all nodes have to look at often."""
+
+    stop: StopOrder | None = None
+    """The last order to stop."""
+    cancelled: frozenset[str] = frozenset()
+    """Runs that whoever works them is to cancel."""

@@ -9,7 +9,17 @@ from typing import Any, Protocol
 
 from llmcore.plan import Plan, PlanStatus
 from llmcore.ports.inquiry import AuditFilter
-from llmcore.ports.records import Attempt, Conversation, Run, StoredMessage, User
+from llmcore.ports.records import (
+    Attempt,
+    Begun,
+    Conversation,
+    Lease,
+    Orders,
+    Run,
+    StopOrder,
+    StoredMessage,
+    User,
+)
 
 
 class Store(Protocol):
@@ -120,16 +130,65 @@ class Store(Protocol):
         """Runs, newest first."""
         ...
 
-    async def attempt_begin(self, attempt: Attempt) -> bool:
-        """Journal that a step is about to be tried; False if that attempt is there already."""
+    async def attempt_begin(self, attempt: Attempt, lease: Lease | None = None) -> Begun:
+        """Journal that a step is about to be tried, if the lease is still held and no order to stop stands.
+
+        Whoever takes the lease, or orders the stop, finds the attempt in the journal or has it refused.
+        """
         ...
 
-    async def attempt_end(self, attempt: Attempt) -> None:
-        """Journal what came of it."""
+    async def attempt_end(self, attempt: Attempt, lease: Lease | None = None, *, resolve: bool = False) -> bool:
+        """Journal what came of it; False if that is known already or the lease is lost.
+
+        With `resolve` the word of a person replaces an earlier one.
+        """
         ...
 
     async def attempt_list(self, run_id: str) -> Sequence[Attempt]:
         """All attempts of a run in order."""
+        ...
+
+    # nodes
+    async def lease_take(self, run_id: str, segment: int, node: str, ttl_s: float) -> Lease | None:
+        """Take the lease of a run for `ttl_s` seconds; None while another node holds it. A node may take its own anew.
+
+        Times of leases are the database's.
+        """
+        ...
+
+    async def lease_renew(self, lease: Lease, ttl_s: float) -> bool:
+        """Hold a lease for `ttl_s` seconds from now; False if somebody else has taken it."""
+        ...
+
+    async def lease_drop(self, lease: Lease) -> None:
+        """Let others take it at once; nothing happens if it is lost already."""
+        ...
+
+    async def runs_adrift(self) -> Sequence[Run]:
+        """Running runs whose lease nobody holds now, oldest first."""
+        ...
+
+    async def orders(self) -> Orders:
+        """All orders to all nodes."""
+        ...
+
+    async def order_stop(self, by: str, at: str, reason: str, hold: bool) -> StopOrder:
+        """Order all segments that are running now to stop; with `hold` none may begin a step until it is released.
+
+        Once it returns, no step of theirs begins.
+        """
+        ...
+
+    async def order_release(self) -> bool:
+        """Let steps begin again; False if nothing was held."""
+        ...
+
+    async def order_cancel(self, run_id: str) -> None:
+        """Tell the node that works a run to cancel it."""
+        ...
+
+    async def order_cancelled(self, run_id: str) -> None:
+        """The order to cancel a run is out of date."""
         ...
 
     # audit

@@ -26,7 +26,7 @@ from llmcore.plan import (
     Verdict,
     Vote,
 )
-from llmcore.ports import Attempt, Conversation, Run, StoredMessage, Usage, User
+from llmcore.ports import Attempt, Begun, Conversation, Lease, Orders, Run, StopOrder, StoredMessage, Usage, User
 
 ANNA = Principal(name="anna", role="developer")
 ODD = "a\x00b \ud83d Zoë 🚀"
@@ -265,14 +265,129 @@ async def test_a_run_comes_back_as_put(store: SqlStore) -> None:
 async def test_an_attempt_is_begun_once_and_ended(store: SqlStore) -> None:
     """A row without outcome stays so; in order of their beginning."""
     begun = [attempt("s2", 1, before={"old": None}), attempt("s1", 2), attempt("s2", 3)]
-    assert [await store.attempt_begin(one) for one in begun] == [True, True, True]
-    assert sorted(await asyncio.gather(*(store.attempt_begin(attempt("s3", 4)) for _ in range(20)))).count(True) == 1
+    assert [await store.attempt_begin(one) for one in begun] == [Begun.YES] * 3
+    many = await asyncio.gather(*(store.attempt_begin(attempt("s3", 4)) for _ in range(20)))
+    assert (many.count(Begun.YES), many.count(Begun.TAKEN)) == (1, 19)
     ended = replace(begun[0], outcome="done", result={"x": 1}, finished_at="then")
     failed = replace(begun[1], outcome="failed", error={"error": "timeout", "message": "m"}, finished_at="then")
-    await store.attempt_end(replace(ended, before=None))
-    await store.attempt_end(failed)
+    assert await store.attempt_end(replace(ended, before=None))
+    assert await store.attempt_end(failed)
     assert await store.attempt_list("r1") == [ended, failed, begun[2], attempt("s3", 4)]
     assert await store.attempt_list("r2") == []
+
+
+@pytest.mark.asyncio
+async def test_an_end_counts_once(store: SqlStore) -> None:
+    """Written again it is the same; another one comes too late, unless a person says it."""
+    await store.attempt_begin(attempt())
+    unknown = attempt(outcome="unknown", finished_at="then")
+    assert [await store.attempt_end(unknown) for _ in range(2)] == [True, True]
+    assert not await store.attempt_end(replace(unknown, outcome="done"))
+    assert not await store.attempt_end(replace(unknown, finished_at="later"))
+    assert await store.attempt_list("r1") == [unknown]
+    assert await store.attempt_end(replace(unknown, outcome="done"), resolve=True)
+    assert await store.attempt_list("r1") == [replace(unknown, outcome="done")]
+    assert not await store.attempt_end(attempt("s9", outcome="done"))
+
+
+@pytest.mark.asyncio
+async def test_a_run_is_leased_to_one_node(store: SqlStore) -> None:
+    """Of many who ask at once one gets it; it may take it anew, the others when it is dropped or has lapsed."""
+    asked = await asyncio.gather(*(store.lease_take("r1", 1, f"n{number}", 60) for number in range(20)))
+    (first,) = [lease for lease in asked if lease]
+    assert (first.run_id, first.segment, first.token) == ("r1", 1, 1)
+    assert await store.lease_renew(first, 60)
+    again = await store.lease_take("r1", 2, first.node, 60)
+    assert again == replace(first, token=2, segment=2)
+    assert not await store.lease_renew(first, 60)
+    await store.lease_drop(first)
+    assert await store.lease_take("r1", 2, "other", 60) is None
+    await store.lease_drop(again)
+    taken = await store.lease_take("r1", 2, "other", 0.001)
+    assert taken == Lease(run_id="r1", segment=2, node="other", token=3)
+    late = None
+    async with asyncio.timeout(10):
+        while late is None:
+            late = await store.lease_take("r1", 2, "third", 60)
+    assert late.token == 4
+    assert not await store.lease_renew(taken, 60)
+
+
+@pytest.mark.asyncio
+async def test_a_lapsed_lease_that_nobody_took_is_still_its_owners(store: SqlStore) -> None:
+    """So that a store that was away for a while costs nothing but the while."""
+    lease = await store.lease_take("r1", 1, "n1", 0)
+    assert lease
+    assert await store.attempt_begin(attempt(), lease) is Begun.YES
+    assert await store.lease_renew(lease, 60)
+    assert await store.lease_take("r1", 1, "n2", 60) is None
+
+
+@pytest.mark.asyncio
+async def test_a_node_that_lost_its_lease_begins_and_ends_nothing(store: SqlStore) -> None:
+    """Whatever it believes."""
+    old = await store.lease_take("r1", 1, "n1", 0)
+    assert old
+    assert await store.attempt_begin(attempt(), old) is Begun.YES
+    new = await store.lease_take("r1", 1, "n2", 60)
+    assert new
+    assert await store.attempt_begin(attempt("s2"), old) is Begun.FENCED
+    assert not await store.attempt_end(attempt(outcome="done", finished_at="then"), old)
+    assert await store.attempt_list("r1") == [attempt()]
+    assert await store.attempt_begin(attempt("s2"), new) is Begun.YES
+    assert await store.attempt_end(attempt("s2", outcome="done", finished_at="then"), new)
+    assert await store.attempt_begin(attempt("s3"), replace(new, run_id="r9")) is Begun.FENCED
+
+
+@pytest.mark.asyncio
+async def test_running_runs_without_a_node_are_adrift(store: SqlStore) -> None:
+    """Never leased, dropped or lapsed; oldest first, with the segment they are in."""
+    for name in ("r1", "r2", "r3", "r4"):
+        await store.run_put(run(name))
+    await store.run_put(run("r5", status=PlanStatus.WAITING))
+    assert [found.run_id for found in await store.runs_adrift()] == ["r1", "r2", "r3", "r4"]
+    held = await store.lease_take("r1", 2, "n1", 60)
+    dropped = await store.lease_take("r2", 2, "n1", 60)
+    assert held
+    assert dropped
+    await store.lease_drop(dropped)
+    await store.lease_take("r3", 2, "n1", -1)
+    assert await store.runs_adrift() == [run("r2"), run("r3"), run("r4")]
+
+
+@pytest.mark.asyncio
+async def test_an_order_to_stop_holds_what_runs_and_nothing_that_comes_later(store: SqlStore) -> None:
+    """Unless everything is held until it is released."""
+    assert await store.orders() == Orders()
+    assert not await store.order_release()
+    await store.run_put(run("r1", segment=2))
+    lease = await store.lease_take("r1", 2, "n1", 60)
+    other = await store.lease_take("r2", 1, "n1", 60)
+    assert lease
+    assert other
+    order = await store.order_stop("anna", "now", "fire", hold=False)
+    assert order == StopOrder(number=1, by="anna", at="now", reason="fire", hold=False, segments=frozenset({"r1.2"}))
+    assert await store.orders() == Orders(stop=order)
+    assert await store.attempt_begin(attempt(), lease) is Begun.STOPPED
+    assert await store.attempt_begin(attempt(), replace(lease, segment=3)) is Begun.YES
+    assert await store.attempt_begin(attempt("s2", run_id="r2"), other) is Begun.YES
+    held = await store.order_stop("bo", "later", "", hold=True)
+    assert (held.number, held.hold) == (2, True)
+    assert await store.attempt_begin(attempt("s3", run_id="r2"), other) is Begun.STOPPED
+    assert await store.order_release()
+    assert await store.attempt_begin(attempt("s3", run_id="r2"), other) is Begun.YES
+    assert await store.attempt_begin(attempt("s3"), lease) is Begun.STOPPED
+
+
+@pytest.mark.asyncio
+async def test_an_order_to_cancel_stands_until_it_is_out_of_date(store: SqlStore) -> None:
+    """For the node that works the run, wherever that is."""
+    for name in ("r1", "r2", "r1"):
+        await store.order_cancel(name)
+    assert (await store.orders()).cancelled == {"r1", "r2"}
+    await store.order_cancelled("r1")
+    await store.order_cancelled("r9")
+    assert await store.orders() == Orders(cancelled=frozenset({"r2"}))
 
 
 @pytest.mark.asyncio

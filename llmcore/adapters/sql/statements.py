@@ -7,10 +7,15 @@ what it costs to run, so none of that is done per write.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, extract, func, or_, select, update
 
 from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.database import Database
+
+STOP = "stop"
+"""Name of the order to stop in `control`."""
+_EPOCH_DAY = 2440587.5
+_DAY_S = 86400.0
 
 
 class Statement:
@@ -54,7 +59,15 @@ class Statements:
         self.plan_swap = self._plan_swap()
         self.run_put = self._upsert(schema.run, "run_id")
         self.attempt_begin = self._insert_new(schema.attempt)
-        self.attempt_end = self._attempt_end()
+        self.attempt_end = self._attempt_end(_open_or_same())
+        self.attempt_resolve = self._attempt_end()
+        self.now_s = _now_s(database)
+        self.lease_take = self._lease_take()
+        self.lease_renew = self._compiled(
+            update(schema.lease).where(_held()).values(until=self.now_s + bindparam("ttl_s"))
+        )
+        self.lease_drop = self._compiled(update(schema.lease).where(_held()).values(node="", until=0.0))
+        self.lease_check = self._lease_check()
         self.audit_insert = self._insert(schema.audit)
         self.audit_tail = self._compiled(
             select(schema.audit.c.seq, schema.audit.c.hash).order_by(schema.audit.c.seq.desc()).limit(1)
@@ -97,14 +110,34 @@ class Statements:
         )
         return self._compiled(update(plan).where(unchanged), ("status", "digest", "votes", "document"))
 
-    def _attempt_end(self) -> Statement:
+    def _attempt_end(self, *conditions: Any) -> Statement:
         attempt = schema.attempt
         same = (
             (attempt.c.run_id == bindparam("of_run"))
             & (attempt.c.step_id == bindparam("of_step"))
             & (attempt.c.attempt == bindparam("of_attempt"))
         )
-        return self._compiled(update(attempt).where(same), ("outcome", "result", "error", "finished_at"))
+        ended = update(attempt).where(same, *conditions)
+        return self._compiled(ended, ("outcome", "result", "error", "finished_at"))
+
+    def _lease_take(self) -> Statement:
+        lease, insert = schema.lease, self._database.insert(schema.lease)
+        first = insert.values(
+            run_id=bindparam("run_id"),
+            node=bindparam("node"),
+            token=bindparam("first"),
+            until=self.now_s + bindparam("ttl_s"),
+        )
+        taken = first.on_conflict_do_update(
+            index_elements=["run_id"],
+            set_={"node": insert.excluded.node, "token": lease.c.token + 1, "until": insert.excluded.until},
+            where=or_(lease.c.node == insert.excluded.node, lease.c.until < self.now_s),
+        )
+        return self._compiled(taken.returning(lease.c.token))
+
+    def _lease_check(self) -> Statement:
+        stop = select(schema.control.c.value).where(schema.control.c.name == STOP).scalar_subquery()
+        return self._compiled(select(stop.label("stop")).where(_held()).with_for_update(read=True, of=schema.lease))
 
     def _alert_put(self) -> Statement:
         alert, insert = schema.alert, self._database.insert(schema.alert)
@@ -123,6 +156,30 @@ class Statements:
             suggestion.c.status == bindparam("expected_status")
         )
         return self._compiled(update(suggestion).where(unchanged), ("status", "document"))
+
+
+def _now_s(database: Database) -> Any:
+    """The database's present time in epoch seconds, so that no node's clock matters."""
+    if database.path:
+        return (func.julianday("now") - _EPOCH_DAY) * _DAY_S
+    return extract("epoch", func.clock_timestamp())
+
+
+def _held() -> Any:
+    """The condition that a lease, given as values, is the present one."""
+    lease = schema.lease
+    return (
+        (lease.c.run_id == bindparam("lease_run"))
+        & (lease.c.node == bindparam("lease_node"))
+        & (lease.c.token == bindparam("lease_token"))
+    )
+
+
+def _open_or_same() -> Any:
+    """An attempt that has no end yet, or has this one: a write may be repeated whose answer was lost."""
+    attempt = schema.attempt
+    same = (attempt.c.outcome == bindparam("same_outcome")) & (attempt.c.finished_at == bindparam("same_finish"))
+    return attempt.c.outcome.is_(None) | same
 
 
 def _given(table: Table) -> tuple[str, ...]:

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, select
+from sqlalchemy import Connection, Row, Select, Table, select
 
 from llmcore.adapters.sql import schema
-from llmcore.adapters.sql.base import Base
 from llmcore.adapters.sql.documents import dumps, loads
+from llmcore.adapters.sql.leases import Leases
 from llmcore.adapters.sql.records import run_from_json, run_json
 from llmcore.plan import Plan, PlanStatus, plan_from_json, plan_json
-from llmcore.ports import Attempt, Run
+from llmcore.ports import Attempt, Begun, Lease, Run
 
 
-class Work(Base):
+class Work(Leases):
     """Plans, runs, attempts."""
 
     async def plan_put(self, plan: Plan) -> None:
@@ -77,8 +77,8 @@ class Work(Base):
             query = query.where(schema.run.c.owner == owner)
         return [run_from_json(document) for document in await self._documents(query)]
 
-    async def attempt_begin(self, attempt: Attempt) -> bool:
-        """Journal that a step is about to be tried; False if that attempt is there already."""
+    async def attempt_begin(self, attempt: Attempt, lease: Lease | None = None) -> Begun:
+        """Journal that a step is about to be tried, if the lease is still held and no order to stop stands."""
         values = _outcome_values(attempt) | {
             "run_id": attempt.run_id,
             "step_id": attempt.step_id,
@@ -87,16 +87,37 @@ class Work(Base):
             "started_at": attempt.started_at,
             "before": _json_or_null(attempt.before),
         }
-        return await self._execute(self._sql.attempt_begin, values) == 1
 
-    async def attempt_end(self, attempt: Attempt) -> None:
-        """Journal what came of it."""
+        def work(connection: Connection) -> Begun:
+            if lease is not None:
+                self._lock_orders(connection)
+                orders = self._standing(connection, lease)
+                if orders is None:
+                    return Begun.FENCED
+                if orders.stop is not None and orders.stop.stops(lease.run_id, lease.segment):
+                    return Begun.STOPPED
+            inserted = self._sql.attempt_begin(connection, values).rowcount
+            return Begun.YES if inserted else Begun.TAKEN
+
+        return await self._write(work)
+
+    async def attempt_end(self, attempt: Attempt, lease: Lease | None = None, *, resolve: bool = False) -> bool:
+        """Journal what came of it; False if that is known already or the lease is lost."""
         values = _outcome_values(attempt) | {
             "of_run": attempt.run_id,
             "of_step": attempt.step_id,
             "of_attempt": attempt.attempt,
+            "same_outcome": attempt.outcome,
+            "same_finish": attempt.finished_at,
         }
-        await self._execute(self._sql.attempt_end, values)
+
+        def work(connection: Connection) -> bool:
+            if lease is not None and self._standing(connection, lease) is None:
+                return False
+            end = self._sql.attempt_resolve if resolve else self._sql.attempt_end
+            return end(connection, values).rowcount == 1
+
+        return await self._write(work)
 
     async def attempt_list(self, run_id: str) -> Sequence[Attempt]:
         """All attempts of a run in the order they were begun."""

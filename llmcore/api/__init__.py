@@ -6,20 +6,24 @@ Knows neither Tornado nor which door was used. Identity comes from the `Caller` 
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore.api import accounts, chains, chat, conversations, intents, suggestions, system
+from llmcore.api import accounts, auditing, chains, chat, conversations, intents, suggestions, system
 from llmcore.api.core import RPCS, Caller, Core
 from llmcore.api.intents import call_intent
-from llmcore.errors import BadParams, UnknownIntent
+from llmcore.errors import BadParams, Forbidden, UnknownIntent
 from llmcore.streams import Sink
 
 __all__ = ["Api", "Caller", "Core"]
 
-_LOADED = (accounts, chains, chat, conversations, intents, suggestions, system)
+_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system)
 """The modules whose RPCs are registered by being imported."""
 
 
 _KEPT = frozenset({"chat_llm", "query_assist", "chain", "plan_edit"})
 """RPCs whose words are stored and may go to a model: without the secrets of this installation, whoever typed them."""
+
+
+_TELLING = frozenset({"chain", "plan_approve", "plan_edit", "plan_reject"})
+"""RPCs whose rooms put their refusals into the trail themselves."""
 
 
 class Api:
@@ -50,7 +54,13 @@ class Api:
         if fields:
             first = fields[0]
             raise BadParams(f"{name}: {first['pointer'].lstrip('/') or 'params'} {first['message']}.", fields)
-        return await found.handler(self._core, self._core.hide(params) if name in _KEPT else params, caller)
+        try:
+            return await found.handler(self._core, self._core.hide(params) if name in _KEPT else params, caller)
+        except Forbidden as refused:
+            if name not in _TELLING:
+                about = {key: value for key, value in params.items() if key.endswith("_id") or key == "topic"}
+                self._core.audit.note("refused", caller.principal, request=name, reason=refused.message, **about)
+            raise
 
     def _unknown(self, name: str) -> None:
         try:

@@ -49,7 +49,12 @@ async def call_intent(core: Core, name: str, params: Mapping[str, Any], caller: 
     verdict = core.judge.verdict(step, caller.principal, Origin(kind="api", id=caller.principal.name))
     if verdict.decision is Decision.DENY:
         await core.audit.record(
-            "intent.denied", caller.principal, intent=name, params=params, rules=list(verdict.rules)
+            "intent.denied",
+            caller.principal,
+            intent=name,
+            params=params,
+            rules=list(verdict.rules),
+            reason=verdict.reason,
         )
         raise Forbidden(
             f"Policy does not allow {name}: {verdict.reason}",
@@ -63,13 +68,22 @@ async def call_intent(core: Core, name: str, params: Mapping[str, Any], caller: 
 
 
 async def _read(core: Core, name: str, params: Mapping[str, Any], caller: Caller) -> Any:
-    core.audit.note("intent", caller.principal, intent=name, params=params)
     call = Call(intent=name, params=params, principal=caller.principal, idempotency_key=uuid4().hex)
+    told: dict[str, Any] = {"intent": name, "params": params}
     try:
-        async with asyncio.timeout(WAIT_S):
-            return await core.host.call(call)
-    except TimeoutError as late:
-        raise TimedOut(f"{name} did not end within {WAIT_S:g} s.") from late
+        try:
+            async with asyncio.timeout(WAIT_S):
+                result = await core.host.call(call)
+        except TimeoutError as late:
+            raise TimedOut(f"{name} did not end within {WAIT_S:g} s.") from late
+    except LLMCoreError as error:
+        core.audit.note("intent", caller.principal, **told, error=refused_json(error))
+        raise
+    except BaseException:
+        core.audit.note("intent", caller.principal, **told, error={"error": "cancelled"})
+        raise
+    core.audit.note("intent", caller.principal, **told, result=result)
+    return result
 
 
 async def _change(core: Core, step: Step, caller: Caller) -> Any:

@@ -1,12 +1,11 @@
-"""RPCs about the server itself: status, readiness, the audit trail."""
+"""RPCs about the server itself: status and readiness."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from llmcore.api.core import Caller, Core, rpc
-from llmcore.errors import Forbidden, LLMCoreError
+from llmcore.errors import LLMCoreError
 
 PROBE_S = 2.0
 _ORDER = ("ok", "degraded", "down")
@@ -48,19 +47,3 @@ async def status(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
         "user": {"name": principal.name, "role": principal.role, "kind": principal.kind},
     }
 
-
-@rpc(
-    "audit_query",
-    after_seq={"type": "integer", "minimum": 0},
-    limit={"type": "integer", "minimum": 1, "maximum": 5000},
-    action={"type": "string", "maxLength": 100},
-)
-async def audit_query(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
-    """Records of the audit chain, newest first: the last ones, or those that follow `after_seq`; for admins."""
-    if caller.principal.role != "admin":
-        raise Forbidden("Only an admin may read the audit trail.")
-    after = params.get("after_seq")
-    rows = await core.store.audit_rows(after or 0, params.get("limit", 1000), newest=after is None)
-    records = [{"seq": seq, "hash": link, **json.loads(record)} for seq, record, link in rows]
-    wanted = params.get("action")
-    return {"records": [record for record in reversed(records) if wanted in (None, record.get("action"))]}

@@ -46,4 +46,3 @@ async def status(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
         "policy_version": core.judge.policy.version,
         "user": {"name": principal.name, "role": principal.role, "kind": principal.kind},
     }
-

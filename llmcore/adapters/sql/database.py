@@ -5,6 +5,7 @@ writer; transactions of the writer begin with the write lock, so that they never
 """
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from sqlite3 import SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_FULL, SQLITE_IOERR, SQLITE_LOCKED, SQLITE_READONLY
@@ -125,10 +126,25 @@ def _sqlite_engine(url: URL, busy_timeout_s: float, **options: Any) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say so
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        _write_ahead(connection, busy_timeout_s)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _write_ahead(connection: Any, busy_timeout_s: float) -> None:
+    """Switch to WAL; while another connection does that or makes the tables SQLite does not wait by itself."""
+    late = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except SqliteError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != SQLITE_BUSY or time.monotonic() > late:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _postgres_engine(url: URL, busy_timeout_s: float, **options: Any) -> Engine:

@@ -19,12 +19,17 @@ import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from llmcore.audit import Audit
 from llmcore.errors import BadParams, Conflict, NotFound, RateLimited, Unauthorized
 from llmcore.plan import Principal
 from llmcore.ports import Clock, Store, User, rfc3339
 
 ROLES = ("admin", "developer", "observer")
 ADMINISTRATOR = "administrator"
+SYSTEM = Principal(name="llmcore", role="admin", kind="service")
+"""Who makes the first user."""
+UNKNOWN = Principal(name="unknown")
+"""Who logs in under a name that nobody has; what was typed there may be a password, so no record has it."""
 _ALGORITHM = "HS256"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _FORGET_S = 900.0
@@ -76,8 +81,11 @@ class TokenPair:
 class Accounts:
     """Users and their tokens; made once, in `app`."""
 
-    def __init__(self, store: Store, clock: Clock, options: AccountOptions | None = None) -> None:
-        """Does nothing yet."""
+    def __init__(
+        self, store: Store, clock: Clock, options: AccountOptions | None = None, audit: Audit | None = None
+    ) -> None:
+        """Does nothing yet. Logins are told to `audit`; a store that is away keeps nobody out."""
+        self._audit = audit
         self._store = store
         self._clock = clock
         self._options = options or AccountOptions()
@@ -96,8 +104,10 @@ class Accounts:
         if user is None:
             made_up = None if password else secrets.token_urlsafe(15)
             await self.add(ADMINISTRATOR, "admin", password or made_up or "")
+            self._note("user.add", SYSTEM, user=ADMINISTRATOR, role="admin", reason="first start")
         elif password and not await self._passwords.verify(user.password_hash, sha256_hex(password)):
             await self.set_password(ADMINISTRATOR, password)
+            self._note("user.passwd", SYSTEM, user=ADMINISTRATOR, reason="set in the settings")
         return made_up
 
     async def login(self, username: str, password_sha256: str, remote: str) -> TokenPair:
@@ -116,20 +126,26 @@ class Accounts:
         if user is None or not right:
             self._users.fail(username)
             self._remotes.fail(remote)
+            self._note("login.failed", _person(user) if user else UNKNOWN, remote=remote)
             raise Unauthorized("The user name or the password is wrong.")
         self._users.forgive(username)
+        self._note("login", _person(user), remote=remote)
         return await self._tokens.pair(user)
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         """A new pair for a refresh token, which is void from then on; Unauthorized for a used or void one."""
         claims, user = await self._tokens.check(refresh_token, "refresh")
         if not await self._tokens.revoke(claims):
+            self._note("login.refresh.failed", _person(user), reason="used twice")
             raise Unauthorized("The refresh token was used already: log in again.")
+        self._note("login.refresh", _person(user))
         return await self._tokens.pair(user)
 
     async def revoke(self, token: str) -> None:
         """Void a token: at once here, within a second in other processes; Unauthorized if it is none of ours."""
-        await self._tokens.revoke(await self._tokens.read(token))
+        claims = await self._tokens.read(token)
+        await self._tokens.revoke(claims)
+        self._note("login.revoke", Principal(name=claims["sub"], role=claims["role"]), token=claims["type"])
 
     async def authenticate(self, token: str) -> tuple[Principal, float]:
         """Who is behind an access token, and when it expires (epoch seconds); Unauthorized.
@@ -167,11 +183,19 @@ class Accounts:
             raise BadParams("The token would not be valid.", [{"pointer": "/ttl_s", "message": "at least 1 second"}])
         return (await self._tokens.make(await self._user(name), "access", int(ttl_s))).token
 
+    def _note(self, action: str, person: Principal, **facts: Any) -> None:
+        if self._audit is not None:
+            self._audit.note(action, person, **facts)
+
     async def _user(self, name: str) -> User:
         user = await self._store.user_get(name)
         if user is None:
             raise NotFound(f"There is no user {name}.")
         return user
+
+
+def _person(user: User) -> Principal:
+    return Principal(name=user.name, role=user.role)
 
 
 def sha256_hex(password: str) -> str:

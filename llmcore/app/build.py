@@ -203,20 +203,28 @@ async def _base(
     policy = await asyncio.to_thread(load_policy, settings, host_side.catalog)
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
+    judge = Judge(policy, options.attributes(settings))
+    deciding = partial(_versions, host_side.catalog, judge)
+    audit = Audit(store, clock, redactor.value, deciding)
     return Base(
         settings=settings,
         tasks=tasks,
         clock=clock,
         host=host_side,
-        judge=Judge(policy, options.attributes(settings)),
+        judge=judge,
         model=model,
         store=store,
         redactor=redactor,
-        audit=Audit(store, clock, redactor.value),
-        accounts=Accounts(store, clock, options.accounts(settings)),
+        audit=audit,
+        accounts=Accounts(store, clock, options.accounts(settings), audit),
         topics=Topics(store, clock, lambda topic: snapshots(store, topic)),
         conversations=Conversations(store, clock),
     )
+
+
+def _versions(catalog: Catalog, judge: Judge) -> Mapping[str, str]:
+    """What decides now, for the records of decisions."""
+    return {"catalog": catalog.version, "policy": judge.policy.version}
 
 
 async def _segments(base: Base) -> Segments:

@@ -6,7 +6,7 @@ Knows neither Tornado nor which door was used. Identity comes from the `Caller` 
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore.api import accounts, auditing, chains, chat, conversations, intents, suggestions, system
+from llmcore.api import accounts, auditing, chains, chat, conversations, intents, suggestions, system, upkeep
 from llmcore.api.core import RPCS, Caller, Core
 from llmcore.api.intents import call_intent
 from llmcore.errors import BadParams, Forbidden, UnknownIntent
@@ -14,7 +14,7 @@ from llmcore.streams import Sink
 
 __all__ = ["Api", "Caller", "Core"]
 
-_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system)
+_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system, upkeep)
 """The modules whose RPCs are registered by being imported."""
 
 

@@ -3,7 +3,7 @@
 Used by the RPC modules of this package only.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,6 +52,33 @@ class Suggestions(Protocol):
         ...
 
 
+class Purged(Protocol):
+    """What emptying the trash did."""
+
+    @property
+    def items(self) -> int:
+        """How many went."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What they held."""
+        ...
+
+    @property
+    def needed(self) -> Sequence[str]:
+        """Items that would have gone but were to be kept."""
+        ...
+
+
+class TrashCan(Protocol):
+    """Where the host keeps what was deleted or overwritten."""
+
+    async def purge(self, older_than_s: float | None, keep: Container[str]) -> Purged:
+        """Drop what is older (None: than its own limit), but nothing of `keep`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
     """The rooms that RPCs use."""
@@ -71,6 +98,7 @@ class Core:
     """Facts for `status`: version, provider, how to switch a model on."""
     probes: Mapping[str, Callable[[], Awaitable[Mapping[str, Any]]]]
     """Component -> its `{"status", "required", "reason"}`."""
+    trash: TrashCan | None = None
     hide: Callable[[Any], Any] = lambda value: value
     """A JSON value without the secrets of this installation."""
 

@@ -10,6 +10,7 @@ import sys
 
 from llmcore.app.build import Built, House, build
 from llmcore.app.options import secrets
+from llmcore.app.upkeep import clean_daily, watch_disk
 from llmcore.catalog import CatalogError
 from llmcore.errors import LLMCoreError
 from llmcore.events import data_event
@@ -78,6 +79,8 @@ async def _run(settings: Settings) -> None:
             _announce(settings, built, port)
             background.append(tasks.create_task(built.house.warm(), name="warm"))
             background.append(tasks.create_task(_recover(built.house), name="recover"))
+            background.append(tasks.create_task(watch_disk(built.house), name="disk"))
+            background.append(tasks.create_task(clean_daily(built.house), name="upkeep"))
             await stop.wait()
             for task in background:
                 task.cancel()

@@ -18,10 +18,12 @@ from llmcore.adapters.packs import PackCaller
 from llmcore.adapters.sql import StoreOptions, open_store
 from llmcore.alerts import Alerts, runbooks_of
 from llmcore.api import Api, Core
+from llmcore.api.core import TrashCan
 from llmcore.app import options
 from llmcore.app.meters import Meters
 from llmcore.app.probes import probes
-from llmcore.approval import ApprovalOptions, Approvals
+from llmcore.app.reserve import Reserve
+from llmcore.approval import SECRET, ApprovalOptions, Approvals
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog, load_folder, load_packs
 from llmcore.conversation import Conversations
@@ -63,6 +65,7 @@ class HostSide:
     vocabulary: Callable[[], Mapping[str, Sequence[str]]]
     """The lists that the host itself gives: targets, logs, scripts."""
     close: Callable[[], Awaitable[None]]
+    trash: TrashCan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class House:
     bus: Bus
     alerts: Alerts
     api: Api
+    reserve: Reserve
 
     async def begin(self) -> None:
         """Take work; what an earlier life of the process left is taken up first."""
@@ -154,14 +158,17 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
     """Open the store, load catalogue and policy, connect everything; listens to nothing yet."""
     clock = SystemClock()
     catalog = await asyncio.to_thread(load_catalog, settings)
-    services = await asyncio.to_thread(host.services, options.host(settings), clock)
+    reserve = Reserve(settings.data_dir)
+    chosen = options.host(settings, lambda: reserve.short)
+    services = await asyncio.to_thread(host.services, chosen, clock)
     machine = HostSide(
         catalog=catalog,
         caller=PackCaller(catalog, services),
         vocabulary=partial(host.vocabulary, services),
         close=partial(host.aclose, services),
+        trash=services["files"],
     )
-    house = await build_house(settings, tasks, clock, machine)
+    house = await build_house(settings, tasks, clock, machine, reserve)
     base = house.base
     rooms = Rooms(
         door=house.api,
@@ -182,11 +189,13 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
     )
 
 
-async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide) -> House:
+async def build_house(
+    settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide, reserve: Reserve
+) -> House:
     """Everything behind the doors, for the intents of a host; works on nothing yet."""
     redactor = Redactor(options.secrets(settings))
     discreet = replace(host_side, caller=DiscreetCaller(host_side.caller, redactor.exact))
-    base = await _base(settings, tasks, clock, discreet, redactor)
+    base = await _base(settings, tasks, clock, discreet, redactor, reserve)
     queue = LocalQueue(base.store, tasks)
     session = Session(await _segments(base), base.topics, queue, SessionOptions())
     bus = _bus(base)
@@ -194,15 +203,23 @@ async def build_house(settings: Settings, tasks: asyncio.TaskGroup, clock: Clock
     api = Api(_core(base, session, queue, bus, alerts))
     versions = {"version": __version__, "catalog": host_side.catalog.version, "policy": base.judge.policy.version}
     await base.audit.record("server.start", SYSTEM, **versions)
-    return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api)
+    return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api, reserve=reserve)
 
 
 async def _base(
-    settings: Settings, tasks: asyncio.TaskGroup, clock: Clock, host_side: HostSide, redactor: Redactor
+    settings: Settings,
+    tasks: asyncio.TaskGroup,
+    clock: Clock,
+    host_side: HostSide,
+    redactor: Redactor,
+    reserve: Reserve,
 ) -> Base:
     policy = await asyncio.to_thread(load_policy, settings, host_side.catalog)
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
-    store = await open_store(StoreOptions(url=options.store_url(settings), head_dir=settings.data_dir))
+    if options.store_url(settings).startswith("sqlite:"):  # a database server has a disk of its own
+        await asyncio.to_thread(reserve.take)
+    where = options.store_url(settings)
+    store = await open_store(StoreOptions(url=where, head_dir=settings.data_dir, space=reserve))
     judge = Judge(policy, options.attributes(settings))
     deciding = partial(_versions, host_side.catalog, judge)
     audit = Audit(store, clock, redactor.value, deciding)
@@ -229,12 +246,14 @@ def _versions(catalog: Catalog, judge: Judge) -> Mapping[str, str]:
 
 async def _segments(base: Base) -> Segments:
     models = await _models(base)
-    limits = ApprovalOptions(decision_s=base.settings.approval.expires_s)
+    told = base.settings.approval
+    limits = ApprovalOptions(decision_s=told.expires_s, execution_s=told.execute_s)
+    key = await base.store.secret(SECRET, lambda: token_bytes(32))
     proposer = Proposer(
         catalog=base.host.catalog,
         caller=base.host.caller,
         judge=base.judge,
-        approvals=Approvals(base.store, base.audit, base.clock, limits),
+        approvals=Approvals(base.store, base.audit, base.clock, key, limits),
         vocabulary=base.host.vocabulary,
     )
     calls = ModelCalls()
@@ -315,6 +334,7 @@ def _core(base: Base, session: Session, queue: LocalQueue, bus: Bus, alerts: Ale
         audit=base.audit,
         clock=base.clock,
         suggestions=alerts,
+        trash=base.host.trash,
         hide=base.redactor.exact,
         status=lambda: _status(base),
         probes=probes(base.store, base.model, queue, base.judge, bus),

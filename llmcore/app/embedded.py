@@ -16,6 +16,8 @@ from llmcore.api import Api
 from llmcore.api.core import RPCS
 from llmcore.app.build import HostSide, House, build_house
 from llmcore.app.options import config_folder
+from llmcore.app.reserve import Reserve
+from llmcore.app.upkeep import clean_daily, watch_disk
 from llmcore.catalog import Catalog, load_folder
 from llmcore.catalog.checks import NAME
 from llmcore.errors import LLMCoreError
@@ -47,7 +49,7 @@ class Embedded:
     """One llmcore inside another program."""
 
     house: House
-    warming: "asyncio.Task[None]"
+    background: "Sequence[asyncio.Task[None]]"
 
     @property
     def api(self) -> Api:
@@ -61,7 +63,8 @@ class Embedded:
 
     async def close(self) -> None:
         """Let work end for a while, write what is waiting."""
-        self.warming.cancel()
+        for task in self.background:
+            task.cancel()
         await self.house.stop(GRACE_S)
 
 
@@ -81,10 +84,11 @@ async def build_embedded(
     clock = SystemClock()
     names = HostNames(caller, clock, tasks, {name: intent for name, intent in LISTS.items() if intent in catalog})
     side = HostSide(catalog=catalog, caller=caller, vocabulary=names.known, close=names.close)
-    house = await build_house(settings, tasks, clock, side)
+    house = await build_house(settings, tasks, clock, side, Reserve(settings.data_dir))
     await names.look()
     await house.begin()
-    return Embedded(house, tasks.create_task(house.warm(), name="warm"))
+    background = {"warm": house.warm(), "disk": watch_disk(house), "upkeep": clean_daily(house)}
+    return Embedded(house, [tasks.create_task(work, name=name) for name, work in background.items()])
 
 
 def guest_catalog(settings: Settings, intents: Mapping[str, str]) -> Catalog:

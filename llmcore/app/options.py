@@ -120,11 +120,13 @@ def accounts(settings: Settings) -> AccountOptions:
     return AccountOptions(access_s=int(times.access_ttl_s), refresh_s=int(times.refresh_ttl_s))
 
 
-def host(settings: Settings) -> machine.HostOptions:
-    """What of this machine the bundled intents may touch."""
+def host(settings: Settings, scarce: Callable[[], bool] = lambda: False) -> machine.HostOptions:
+    """What of this machine the bundled intents may touch; `scarce` is true while the disk is full."""
     told, folder = settings.system, settings.data_dir
     return machine.HostOptions(
-        files=machine.FilesOptions(roots=tuple(map(str, told.roots)), trash=folder / "trash", private=(str(folder),)),
+        files=machine.FilesOptions(
+            roots=tuple(map(str, told.roots)), trash=folder / "trash", private=(str(folder),), scarce=scarce
+        ),
         logs=machine.LogsOptions(logs={name: str(path) for name, path in told.logs.items()}),
         targets=machine.TargetsOptions(
             targets={name: _target(one) for name, one in told.targets.items()}, output=folder / "targets"

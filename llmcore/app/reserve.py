@@ -1,6 +1,6 @@
 """A piece of the disk kept for the day when it is full, so that an audited clean-up can still run.
 
-Made in `app.build`, handed to the store as its `Space`. While the reserve is given away only work that frees space is let
+Made in `app.build`, handed to the store as its `Space`. While the reserve is given away only work that frees space may
 begin; once there is space again the reserve is made anew and everything goes on. Knows nothing of what is stored.
 """
 
@@ -116,7 +116,7 @@ class Reserve:
                 await self._changed.wait()
             self._changed.clear()
             await tell(self.shortage)
-            while self._given:  # noqa: ASYNC110 - a disk sets no event
+            while self._given:
                 await asyncio.sleep(LOOK_S)
                 await asyncio.to_thread(self._again)
             await tell(None)

@@ -28,7 +28,7 @@ def parser(version: str) -> ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"llmcore {version}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for define in (_server, _asking, _plans, _looking, _intents, _checking, _policy, _audit, _users):
+    for define in (_server, _asking, _plans, _looking, _intents, _checking, _policy, _audit, _upkeep, _users):
         define(commands)
     return top
 
@@ -143,6 +143,13 @@ def _audit(commands: Commands) -> None:
     _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
     export = _add(inner, "export", "auditing:export", "Write all records as JSON lines", _remote)
     export.add_argument("--out", type=Path, metavar="FILE", help="where to; none: stdout")
+
+
+def _upkeep(commands: Commands) -> None:
+    inner = _group(commands, "trash", "Keep the trash of deleted files small")
+    purge = _add(inner, "purge", "upkeeping:purge", "Empty the trash for good", _remote)
+    purge.add_argument("--older-than-days", type=float, default=0, metavar="N", help="only what is older (0: all)")
+    purge.add_argument("--force", action="store_true", help="also what an open plan would put back")
 
 
 def _users(commands: Commands) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from llmcore.adapters.sql import verify_file
+from llmcore.app.reserve import FULL_BYTES, room_of
 from llmcore.errors import LLMCoreError, NotFound
 from llmcore.settings import Settings, Target
 
@@ -106,6 +107,22 @@ def _data_folder(folder: Path) -> Iterator[Finding]:
     if free < FREE_BYTES:
         yield Finding("warn", "data folder", f"only {free >> 20} MiB are free on its disk: make room")
     yield Finding("ok", "data folder", f"{folder} is writable")
+    yield _reserve(folder)
+
+
+def _reserve(folder: Path) -> Finding:
+    """The piece of the disk that lets a clean-up run when it is full."""
+    room = room_of(folder)
+    size = f"{room.size / (1 << 20):.0f} MiB"
+    if not room.size:
+        return Finding("warn", "reserve", "none: the disk is too small; when it is full nothing can begin any more")
+    if room.kept:
+        small = " (less than usual: the disk is small)" if room.size < FULL_BYTES else ""
+        return Finding("ok", "reserve", f"{size} are kept for a full disk{small}")
+    if room.free < room.wanted:
+        advice = f"delete what is not needed, or `llmcore trash purge`, until {room.wanted >> 20} MiB are free"
+        return Finding("warn", "reserve", f"given away, because the disk is full: {advice}")
+    return Finding("ok", "reserve", f"{size} will be kept at the next start")
 
 
 def _bus(url: str) -> Finding:

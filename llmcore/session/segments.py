@@ -11,17 +11,30 @@ from dataclasses import dataclass, replace
 
 from llmcore import events
 from llmcore.audit import Audit
-from llmcore.errors import Forbidden, LLMCoreError, Unavailable
+from llmcore.errors import Conflict, Forbidden, LLMCoreError, Unavailable
 from llmcore.events import Activity, Event
-from llmcore.executor import Executor, StepBegan, StepEvent, StepProgress
+from llmcore.executor import Executor, StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
 from llmcore.plan import Effect, OnError, Plan, PlanStatus, Step, StepResult, StepState, Verdict, digest
-from llmcore.ports import Clock, Store
+from llmcore.ports import Clock, Run, Store, StoredMessage, rfc3339
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import answer_request, results_request
 from llmcore.session.reply import results_of, text_of
+from llmcore.session.space import admit
 from llmcore.session.speaking import Speaker, say
 from llmcore.session.turn import Turn
 from llmcore.session.understanding import Understanding, kept
+from llmcore.session.undoing import (
+    INLINE,
+    OPEN,
+    asks_undo,
+    changes,
+    check_undoable,
+    compensation,
+    left_text,
+    taken_back,
+    undo_plan,
+    wants_undo,
+)
 
 PLANNED = "This is the plan. Nothing has run; approve it to run it."
 READS_FIRST = "This plan needs results of reads first; ask for it."
@@ -49,6 +62,12 @@ class Segments:
         window, stored = await self.understanding.history(turn.run)
         turn.meta["untrusted"] = window.untrusted  # what is said here may repeat it when the history has forgotten it
         free = asked["mode"] == "answer"
+        if not free and asks_undo(asked["prompt"]):
+            turn.kind, turn.answered_by = "plan", "local"
+            turn.planned = await self._undo_of_last(turn, stored)
+            async for event in self.proceed(turn):
+                yield event
+            return
         if not free:
             understood = await self.understanding.understood(turn, window, stored)
             draft = understood.draft
@@ -56,6 +75,7 @@ class Segments:
             turn.answered_by, turn.kind = draft.answered_by, draft.kind
             if draft.kind == "plan":
                 turn.planned = self.understanding.plan_of(turn, draft, understood.before)
+                admit(turn.plan, self.proposer.catalog, self.store)
                 async for event in self.proceed(turn):
                     yield event
                 return
@@ -65,9 +85,30 @@ class Segments:
             for event in say(turn, draft.text or "I cannot do this here."):
                 yield event
             return
+        self.store.admit()
         request = answer_request(asked["prompt"], window.messages, asked["options"])
         async for event in self.speaker.speak(turn, request):
             yield event
+
+    async def _undo_of_last(self, turn: Turn, stored: Sequence[StoredMessage]) -> Plan:
+        """The plan that takes back the last run of this conversation; Conflict if there is none."""
+        runs = [said.run_id for said in reversed(stored) if said.role == "assistant" and said.meta.get("plan_id")]
+        for run_id in runs:
+            run = await self.store.run_get(run_id) if run_id else None
+            plan = await self.store.plan_get(run.plan_id) if run and run.plan_id else None
+            if run is not None and plan is not None and plan.effect is not Effect.READ:
+                made = await self.undo_plan(run, plan, turn.run.owner)
+                return replace(made, run_id=turn.run.run_id, request=turn.run.request["prompt"])
+        raise Conflict("Nothing in this conversation has been changed, so there is nothing to take back.")
+
+    async def undo_plan(self, run: Run, plan: Plan, principal: Principal) -> Plan:
+        """The plan that takes back what a run has changed; raises Conflict where that cannot be (with the reason)."""
+        journal = await self.executor.journaled(plan, run.run_id)
+        open_ones = await self.store.plan_list(statuses=OPEN)
+        other = next((found for found in open_ones if found.undoes == run.run_id), None)
+        check_undoable(run, plan, other)
+        back = await compensation(self.proposer, self.understanding.catalog, plan, journal.results)
+        return undo_plan(run, plan, back, principal, rfc3339(self.clock.now()))
 
     # --- a plan ---
 
@@ -119,7 +160,12 @@ class Segments:
         asks = self.proposer.asks(plan) or (
             turn.run.request.get("propose_only", False) and plan.effect is not Effect.READ
         )
-        turn.planned = plan if asks else replace(plan, digest=digest(plan))
+        if asks:
+            turn.planned = plan
+        elif plan.effect is Effect.READ:
+            turn.planned = replace(plan, digest=digest(plan))
+        else:  # previews and what takes it back are shown, and looked at again before each step
+            turn.planned = await self.proposer.sealed(plan, {})
         reads = self.proposer.first_reads(plan) if asks else None
         if reads is None or reads:
             turn.planned = turn.plan.moved(PlanStatus.RUNNING)
@@ -134,7 +180,7 @@ class Segments:
             for event in say(turn, waiting_text(turn.plan)):
                 yield event
             return
-        async for event in self._reply(turn):
+        async for event in self._end(turn):
             yield event
 
     async def _only_show(self, turn: Turn, plan: Plan) -> AsyncIterator[Event]:
@@ -153,8 +199,78 @@ class Segments:
         yield turn.snapshot()
         async for event in self._run(turn, None):
             yield event
-        async for event in self._reply(turn):
+        async for event in self._end(turn):
             yield event
+
+    async def _end(self, turn: Turn) -> AsyncIterator[Event]:
+        """Nothing of the plan runs any more: ask again, take it back, or tell what came of it."""
+        if turn.held:
+            course = self._ask_again(turn)
+        elif wants_undo(turn.plan, turn.results):
+            course = self._take_back(turn)
+        else:
+            course = self._reply(turn)
+        async for event in course:
+            yield event
+
+    async def _ask_again(self, turn: Turn) -> AsyncIterator[Event]:
+        """What was approved is no longer what would happen: show it as it is now, and wait."""
+        before = turn.plan
+        again = replace(before, asked_again=before.asked_again + 1)
+        turn.planned = await self.proposer.sealed(again, turn.results, PlanStatus.WAITING)
+        await self.audit.record(
+            "plan.drift",
+            before.requester,
+            run_id=turn.run.run_id,
+            plan_id=before.plan_id,
+            digest_before=before.digest,
+            digest=turn.plan.digest,
+            reason=turn.held,
+        )
+        await self._keep(turn)
+        yield turn.snapshot()
+        for event in say(turn, f"{turn.held} Nothing more has begun. {waiting_text(turn.plan)}"):
+            yield event
+
+    async def _take_back(self, turn: Turn) -> AsyncIterator[Event]:
+        """A step has failed whose failure takes the run back: undo what was done, the last change first."""
+        plan = turn.plan
+        back = await compensation(self.proposer, self.understanding.catalog, plan, turn.results, INLINE)
+        undone: list[str] = []
+        facts = {"run_id": turn.run.run_id, "plan_id": plan.plan_id, "digest": plan.digest}
+        steps = [step.id.removeprefix(INLINE) for step in back.steps]
+        await self.audit.record("run.undo", plan.requester, **facts, steps=steps, cannot=list(back.stuck))
+        course = self.executor.run(replace(plan, steps=back.steps), turn.run.run_id, plan.requester, guarded=False)
+        async with aclosing(course) as happenings:
+            async for happening in happenings:
+                for event in await self._told_undo(turn, happening, undone):
+                    yield event
+        left = [step.id for step, _ in changes(plan, turn.results) if step.id not in undone]
+        turn.planned = taken_back(turn.plan, undone, complete=not left)
+        await self._keep(turn)
+        yield turn.snapshot()
+        turn.shown = results_of(turn.plan, turn.results)
+        ending = left_text(plan, left) if left else "Everything that was changed has been taken back."
+        for event in say(turn, f"{text_of(turn.plan, turn.results)}\n\n{ending}"):
+            yield event
+
+    async def _told_undo(self, turn: Turn, happening: StepEvent, undone: list[str]) -> Sequence[Event]:
+        """The events of one change that is taken back."""
+        step = happening.step
+        call_id = f"{turn.run.run_id}.{step.id}"
+        if isinstance(happening, StepBegan):
+            return [events.step_started(step.id), *events.tool_call(call_id, step.intent, happening.params)]
+        if not isinstance(happening, StepEnded) or happening.result.attempts == 0:
+            return []
+        result = happening.result
+        if result.state is StepState.DONE:
+            undone.append(step.id.removeprefix(INLINE))
+            changed = turn.plan.step(undone[-1])
+            turn.planned = turn.plan.with_step(replace(changed, state=StepState.UNDONE))
+            await self._keep(turn)
+        content = result.error if result.error is not None else result.result
+        told = events.tool_result(call_id, f"{call_id}.result", content)
+        return [told, events.step_finished(step.id), turn.snapshot()]
 
     async def _run(self, turn: Turn, only: frozenset[str] | None) -> AsyncIterator[Event]:
         steps = self.executor.run(turn.plan, turn.run.run_id, turn.plan.requester, only)
@@ -177,6 +293,9 @@ class Segments:
             place = f"/steps/{[other.id for other in turn.plan.steps].index(step.id)}/progress/-"
             patch = [{"op": "add", "path": place, "value": dict(happening.data)}]
             return [events.activity_delta(Activity.PLAN, turn.plan.plan_id, patch)]
+        if isinstance(happening, StepHeld):
+            turn.held = turn.held or happening.reason
+            return []
         result = happening.result
         turn.results[step.id] = result
         turn.planned = turn.plan.with_step(await self._with_undo(turn, replace(step, state=result.state), result))
@@ -191,7 +310,7 @@ class Segments:
         """A change that was made, with the call that takes it back now that its result is known."""
         if not step.mutates or result.state is not StepState.DONE:
             return step
-        return replace(step, undo=await self.proposer.undo_of(step, result.result, turn.plan.requester))
+        return replace(step, undo=await self.proposer.undo_of(step, result, turn.plan.requester, turn.results))
 
     @staticmethod
     def _stopped(turn: Turn) -> bool:
@@ -202,6 +321,8 @@ class Segments:
     async def _reply(self, turn: Turn) -> AsyncIterator[Event]:
         """The plan has run: say what came of it, from the results; a model may put it in words if all went well."""
         status = status_of(turn)
+        if turn.plan.undoes and status in TERMINAL:
+            turn.elsewhere = await self._settle_original(turn, turn.plan.undoes)
         turn.planned = turn.plan.moved(status)
         await self._keep(turn)
         yield turn.snapshot()
@@ -222,14 +343,33 @@ class Segments:
         for event in say(turn, text_of(turn.plan, turn.results)):
             yield event
 
+    async def _settle_original(self, turn: Turn, run_id: str) -> Plan | None:
+        """The run that this plan took back ends as undone, or in people's hands; safe to be done again."""
+        run = await self.store.run_get(run_id)
+        plan = await self.store.plan_get(run.plan_id) if run and run.plan_id else None
+        if run is None or plan is None or plan.status is PlanStatus.UNDONE:
+            return None
+        undone = [step_id for step_id, result in turn.results.items() if result.state is StepState.DONE]
+        left = [step for step in plan.steps if step.mutates and _in_place(step) and step.id not in undone]
+        settled = taken_back(plan, undone, complete=not left)
+        if await self.store.plan_swap(settled, plan):
+            await self.store.run_put(replace(run, status=settled.status))
+        return settled
+
     async def _keep(self, turn: Turn) -> None:
         """Store the plan as it is now; refused if somebody else has changed it meanwhile."""
+        turn.planned = self.proposer.approvals.sealed(turn.plan)
         if turn.stored is None:  # the run first: after a crash it finds its plan, or begins anew without one
             turn.run = replace(turn.run, plan_id=turn.plan.plan_id)
             await asyncio.gather(self.store.run_put(turn.run), self.store.plan_put(turn.plan))
         elif turn.plan != turn.stored and not await self.store.plan_swap(turn.plan, turn.stored):
             raise Forbidden("The plan was changed by somebody else while it ran, so it was stopped.")
         turn.stored = turn.plan
+
+
+def _in_place(step: Step) -> bool:
+    """True for a change that is, or may be, still there."""
+    return step.state in (StepState.DONE, StepState.UNKNOWN)
 
 
 def status_of(turn: Turn) -> PlanStatus:

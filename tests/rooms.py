@@ -23,6 +23,7 @@ from llmcore.redaction import Redactor
 
 ANNA = Principal(name="anna", role="admin")
 BO = Principal(name="bo", role="developer")
+KEY = b"seals of the tests"
 OLGA = Principal(name="olga", role="observer")
 POLICY = (Path(__file__).parent.parent / "config" / "policy" / "default.cedar").read_text()
 
@@ -144,7 +145,7 @@ async def rooms(folder: Path, policy: str = POLICY) -> AsyncIterator[Rooms]:
             catalog=catalog,
             judge=judge,
             audit=audit,
-            approvals=Approvals(store, audit, clock, ApprovalOptions(decision_s=3600)),
+            approvals=Approvals(store, audit, clock, KEY, ApprovalOptions(decision_s=3600, execution_s=600)),
             executor=Executor(store, host, catalog, judge, audit, clock),
         )
     finally:

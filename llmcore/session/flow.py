@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from llmcore.errors import Conflict, Forbidden, LLMCoreError, NotFound, TimedOut
+from llmcore import events
+from llmcore.approval import Tampered, check_editable
+from llmcore.errors import Conflict, Expired, Forbidden, LLMCoreError, NotFound, TimedOut
 from llmcore.executor import RETRY
-from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
 from llmcore.session.segments import Segments
+from llmcore.session.space import admit
 from llmcore.session.turn import Turn
 from llmcore.session.worker import Worker
 from llmcore.streams import Topics
@@ -55,6 +58,8 @@ class Session:
         Raises BadParams for a provider that is not switched on, Forbidden for a foreign topic.
         """
         self._do.speaker.models(asked["options"])
+        if asked["mode"] == "answer":
+            self._do.store.admit()
         run = Run(
             run_id=f"rn_{uuid4().hex}",
             conversation_id=conversation.conversation_id,
@@ -96,6 +101,7 @@ class Session:
                 reason=refused.verdict.reason,
                 would_allow=refused.verdict.would_allow,
             )
+        admit(judged, self._do.proposer.catalog, self._do.store)
         asks = self._do.proposer.asks(judged)
         reads = self._do.proposer.first_reads(judged) if asks else frozenset()
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
@@ -104,7 +110,7 @@ class Session:
         if not reads:
             sealed = await self._do.proposer.sealed(judged, {})
             await self._do.store.plan_put(sealed)
-            self._topics.publish(plan.topic, Turn(self._run_of(sealed), planned=sealed).snapshot(), None)
+            self._show(sealed)
             return await self._start(sealed) if start and not asks else sealed
         prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=f"rn_{uuid4().hex}")
         with self._beginning(plan.plan_id):
@@ -130,21 +136,40 @@ class Session:
 
     # --- decisions ---
 
-    async def approve(self, plan_id: str, digest: str, principal: Principal, comment: str) -> Plan:
-        """Give an approval; with the last one needed the run starts. Policy is asked again at this moment."""
-        seen = await self._do.proposer.approvals.visible(plan_id, principal)
-        refused = self._do.proposer.refusal(self._do.proposer.judged(seen))
-        if refused is not None and refused.verdict is not None:
-            raise Forbidden(f"Policy does not allow {refused.intent} any more: {refused.verdict.reason}")
+    async def approve(
+        self, plan_id: str, digest: str, principal: Principal, comment: str, *, break_glass: bool = False
+    ) -> Plan:
+        """Give an approval; with the last one needed the run starts. Policy is asked again at this moment.
+
+        Raises what `Approvals.approve` raises. Breaking the glass is told to everybody.
+        """
+        approvals = self._do.proposer.approvals
+        async with approvals.refusals("plan.approve", principal, plan_id=plan_id, digest=digest):
+            seen = await approvals.visible(plan_id, principal)
+        admit(seen, self._do.proposer.catalog, self._do.store)
         await self.settled(seen.run_id or "")  # the segment that proposed it may be storing its end
         with self._beginning(plan_id):
-            plan = await self._do.proposer.approvals.approve(plan_id, digest, principal, comment)
+            plan = await approvals.approve(
+                plan_id, digest, principal, comment, break_glass=break_glass, demand=self._do.proposer.demand
+            )
             await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
             self._topics.join(plan.topic, principal)
+            if break_glass:
+                self._tell_of_glass(plan, principal, comment)
             if plan.status is PlanStatus.APPROVED:
                 return await self._start(plan)
-        self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
+        self._show(plan)
         return plan
+
+    def _tell_of_glass(self, plan: Plan, principal: Principal, comment: str) -> None:
+        words = f"{principal.name} broke the glass for plan {plan.plan_id}: {comment}"
+        facts = {"plan_id": plan.plan_id, "by": principal.name}
+        told = events.notification(words, 3, int(self._do.clock.now() * 1000), facts)
+        self._topics.broadcast("/notification", told)
+
+    def _show(self, plan: Plan) -> None:
+        """Tell the viewers of a plan how it is now."""
+        self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
 
     @contextmanager
     def _beginning(self, plan_id: str) -> Iterator[None]:
@@ -162,6 +187,7 @@ class Session:
         started = replace(plan, run_id=run.run_id)
         if started.status is PlanStatus.PROPOSED:
             started = started.moved(PlanStatus.RUNNING)
+        started = self._do.proposer.approvals.sealed(started)
         if not await self._do.store.plan_swap(started, plan):
             raise Conflict("The plan was changed by somebody else at this moment.", plan_id=plan.plan_id)
         await self._do.store.run_put(run)
@@ -170,29 +196,38 @@ class Session:
 
     async def reject(self, plan_id: str, principal: Principal, reason: str) -> Plan:
         """Say no; a waiting run ends."""
-        seen = await self._do.proposer.approvals.visible(plan_id, principal)
+        approvals = self._do.proposer.approvals
+        async with approvals.refusals("plan.reject", principal, plan_id=plan_id, reason=reason):
+            seen = await approvals.visible(plan_id, principal)
         await self.settled(seen.run_id or "")
-        plan = await self._do.proposer.approvals.reject(plan_id, principal, reason)
+        plan = await approvals.reject(plan_id, principal, reason)
         await self._ended_by_decision(plan, f"The plan was rejected by {principal.name}. {reason}".strip())
         return plan
 
     async def edit(self, plan_id: str, steps: tuple[Step, ...], principal: Principal) -> Plan:
-        """Replace the steps of a waiting plan: judged and sealed anew, approvals dropped."""
-        plan = await self._do.proposer.approvals.visible(plan_id, principal)
-        kept = {_same(step): step for step in plan.steps}
-        merged = tuple(replace(step, state=kept[_same(step)].state) if _same(step) in kept else step for step in steps)
-        edited = self._do.proposer.judged(
-            replace(plan, steps=merged, title=edited_title(plan), approval=None, digest=None)
-        )
-        if refused := self._do.proposer.refusal(edited):
-            reason = refused.verdict.reason if refused.verdict else ""
-            raise Forbidden(f"Policy does not allow {refused.intent}: {reason}", step_id=refused.id)
-        if self._do.proposer.first_reads(edited):
-            raise Conflict("An edit may not add reads that feed a change; make a new plan.", plan_id=plan_id)
-        sealed = await self._do.proposer.sealed(edited, {})
-        stored = await self._do.proposer.approvals.replace_steps(plan, sealed, principal)
+        """Replace the steps of a waiting plan: judged and sealed anew, approvals dropped.
+
+        The answer's `edited_from` tells what was changed. Raises what `Approvals.replace_steps` raises.
+        """
+        proposer = self._do.proposer
+        async with proposer.approvals.refusals("plan.edit", principal, plan_id=plan_id):
+            plan = await proposer.approvals.visible(plan_id, principal)
+            check_editable(plan)
+            kept = {_same(step): step for step in plan.steps}
+            merged = tuple(
+                replace(step, state=kept[_same(step)].state) if _same(step) in kept else step for step in steps
+            )
+            edited = proposer.judged(replace(plan, steps=merged, title=edited_title(plan), approval=None, digest=None))
+            if refused := proposer.refusal(edited):
+                reason = refused.verdict.reason if refused.verdict else ""
+                raise Forbidden(f"Policy does not allow {refused.intent}: {reason}", step_id=refused.id)
+            if proposer.first_reads(edited):
+                raise Conflict("An edit may not add reads that feed a change; make a new plan.", plan_id=plan_id)
+            sealed = await proposer.sealed(edited, {})
+        diff = step_diff(plan.steps, sealed.steps)
+        stored = await proposer.approvals.replace_steps(plan, sealed, diff, principal)
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
-        self._topics.publish(plan.topic, Turn(self._run_of(stored), planned=stored).snapshot(), plan.run_id)
+        self._show(stored)
         return stored
 
     async def cancel(self, run_id: str, principal: Principal) -> Run:
@@ -229,6 +264,7 @@ class Session:
             raise Conflict("This run has no step that waits for a person's word.", run_id=run_id)
         if not principal.may_approve(plan.approval.roles if plan.approval else ()):
             raise Forbidden("Only an approver may say what became of a step.", run_id=run_id)
+        await self._do.proposer.approvals.check_intact(plan, principal)
         attempts = [found for found in await self._do.store.attempt_list(run_id) if found.step_id == step_id]
         step = next((step for step in plan.steps if step.id == step_id and step.state is StepState.UNKNOWN), None)
         if step is None or not attempts:
@@ -237,7 +273,8 @@ class Session:
         await self._do.store.attempt_end(self._resolved(attempts[-1], outcome, principal))
         state = {"done": StepState.DONE, "retry": StepState.PENDING}.get(outcome, StepState.FAILED)
         changed = plan.with_step(replace(step, state=state))
-        next_plan = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
+        moved = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
+        next_plan = self._do.proposer.approvals.sealed(moved)
         with self._beginning(plan.plan_id):
             if not await self._do.store.plan_swap(next_plan, plan):
                 raise Conflict("Somebody else has decided at this moment.", run_id=run_id)
@@ -313,8 +350,19 @@ class Session:
                 continue
             earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
             if earlier is None or earlier.status is not PlanStatus.RUNNING:
-                with suppress(Conflict):
-                    await self._start(plan)
+                await self._take_up(plan)
+
+    async def _take_up(self, plan: Plan) -> None:
+        """Start what was decided in an earlier life, unless it is too late for that or somebody changed it."""
+        try:
+            await self._do.proposer.approvals.check(plan)
+        except (Tampered, Expired) as refused:
+            ended = await self._do.store.plan_get(plan.plan_id)
+            if ended is not None and ended.status in TERMINAL:
+                await self._ended_by_decision(ended, refused.message)
+            return
+        with suppress(Conflict):
+            await self._start(plan)
 
     async def _enqueue(self, run: Run) -> None:
         self._worker.expect(run)

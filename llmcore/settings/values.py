@@ -194,6 +194,7 @@ class ApprovalSettings:
     """Plans that wait for a person."""
 
     expires_s: float
+    execute_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,15 +81,30 @@ async def plan_list(core: Core, params: Mapping[str, Any], caller: Caller) -> An
 
 @rpc("plan_edit", {"plan_id": ID, "steps": _STEPS})
 async def plan_edit(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
-    """Change the steps of a waiting plan: a new digest, approvals dropped."""
+    """Change the steps of a waiting plan: a new digest, approvals dropped; `diff` tells each step's change."""
     steps = core.catalog.steps(params["steps"])
-    return {"plan": plan_json(await core.session.edit(params["plan_id"], steps, caller.principal))}
+    plan = await core.session.edit(params["plan_id"], steps, caller.principal)
+    return {"plan": plan_json(plan), "diff": list(plan.edited_from.diff) if plan.edited_from else []}
 
 
-@rpc("plan_approve", {"plan_id": ID, "digest": {"type": "string", "minLength": 1, "maxLength": 80}}, comment=TEXT)
+@rpc(
+    "plan_approve",
+    {"plan_id": ID, "digest": {"type": "string", "minLength": 1, "maxLength": 80}},
+    comment=TEXT,
+    break_glass={"type": "boolean"},
+)
 async def plan_approve(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
-    """Approve exactly the plan of that digest; with the last approval needed it runs."""
-    plan = await core.session.approve(params["plan_id"], params["digest"], caller.principal, params.get("comment", ""))
+    """Approve exactly the plan of that digest; with the last approval needed it runs.
+
+    With `break_glass` an admin stands for all the people that are asked, and says why in the comment.
+    """
+    plan = await core.session.approve(
+        params["plan_id"],
+        params["digest"],
+        caller.principal,
+        params.get("comment", ""),
+        break_glass=params.get("break_glass", False),
+    )
     return {"plan": plan_json(plan)}
 
 

@@ -269,6 +269,13 @@ class Store(Protocol):
         """
         ...
 
+    async def audit_ends(self, since: str = "") -> tuple[int, str, int]:
+        """Where an export of the records since a moment (`rfc3339`; empty: of all) begins and ends.
+
+        The `seq` before its first record, the hash there, and the last `seq` of all.
+        """
+        ...
+
     def recording_submit(self, run_id: str, at: float, document: Mapping[str, Any]) -> asyncio.Future[None]:
         """Hand a recording over to be added or replaced, without waiting; the future ends once it is on disk.
 

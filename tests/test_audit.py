@@ -133,7 +133,7 @@ async def test_notes_wait_for_a_store_that_is_away(
     store: SqlStore, audit: Audit, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are kept, tried again, and come before later ones; a record is refused at once."""
-    monkeypatch.setattr("llmcore.audit.RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr("llmcore.audit.trail.RETRY_DELAY_S", 0.01)
     with away(data_dir):
         audit.note("kept", ANNA)
         with pytest.raises(Unavailable):
@@ -154,7 +154,7 @@ async def test_notes_are_bounded_and_what_is_lost_is_counted(
     store: SqlStore, audit: Audit, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never silently: an error in the log, a number for the metrics."""
-    monkeypatch.setattr("llmcore.audit.NOTES_LIMIT", 3)
+    monkeypatch.setattr("llmcore.audit.trail.NOTES_LIMIT", 3)
     with away(data_dir):
         for _ in range(5):
             audit.note("read", ANNA)
@@ -169,7 +169,7 @@ async def test_notes_that_were_kept_are_not_lost(
     store: SqlStore, audit: Audit, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only those beyond the bound are."""
-    monkeypatch.setattr("llmcore.audit.NOTES_LIMIT", 3)
+    monkeypatch.setattr("llmcore.audit.trail.NOTES_LIMIT", 3)
     with away(data_dir):
         for _ in range(5):
             audit.note("read", ANNA)
@@ -184,7 +184,7 @@ async def test_closing_says_what_could_not_be_written(
     store: SqlStore, audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that refuses at once is tried again too, until the end."""
-    monkeypatch.setattr("llmcore.audit.NOTE_DELAY_S", 0.0)
+    monkeypatch.setattr("llmcore.audit.trail.NOTE_DELAY_S", 0.0)
     await store.close()
     audit.note("read", ANNA)
     with pytest.raises(Unavailable):

@@ -14,16 +14,14 @@ from llmcore.audit.chain import GENESIS, Verification, link
 _RECORD = ',"record":'
 
 
-def export_lines(rows: Iterable[tuple[Any, Any, Any]], previous: str = GENESIS) -> Iterator[str]:
-    """Lines for `(seq, record, hash)` in order of `seq`; `previous` is the hash of the row before the first."""
-    held: tuple[Any, Any, Any] | None = None
-    for row in rows:
-        if held is not None:
-            yield _line(held, previous, last=False)
-            previous = str(held[2])
-        held = row
-    if held is not None:
-        yield _line(held, previous, last=True)
+def export_lines(rows: Iterable[tuple[Any, Any, Any]], previous: str, last_seq: int) -> Iterator[str]:
+    """Lines for `(seq, record, hash)` in order of `seq`.
+
+    `previous` is the hash of the row before the first; the row of `last_seq` ends the export.
+    """
+    for seq, record, hash_ in rows:
+        yield _line((seq, record, hash_), previous, last=seq == last_seq)
+        previous = str(hash_)
 
 
 def _line(row: tuple[Any, Any, Any], previous: str, *, last: bool) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.base import Base
+from llmcore.audit import GENESIS
 from llmcore.ports import AuditFilter
 
 WINDOW = 250_000
@@ -23,6 +24,7 @@ _TIME_FROM_END = _TIME_CHARS + 1
 """`time` is the last key: its 24 characters stand before `"}`."""
 
 Row = tuple[int, str, str]
+Ends = tuple[int, str, int]
 
 
 class Trail(Base):
@@ -49,6 +51,27 @@ class Trail(Base):
         rows, rest = await self._read(work)
         return [(row.seq, row.record, row.hash) for row in rows if fits(row.record, wanted)], rest
 
+    async def audit_ends(self, since: str = "") -> Ends:
+        """Where an export of the records since a moment (`rfc3339`; empty: of all) begins and ends."""
+        return await self._read(lambda connection: ends(connection, since))
+
+
+def ends(connection: Connection, since: str) -> Ends:
+    """The `seq` before the first record since then, the hash there, and the last `seq`."""
+    table = schema.audit
+    last = connection.execute(select(func.max(table.c.seq))).scalar() or 0
+    if not since:
+        return 0, GENESIS, last
+    first = connection.execute(select(func.min(table.c.seq)).where(_time() >= since)).scalar() or last + 1
+    before = select(table.c.seq, table.c.hash).where(table.c.seq < first).order_by(table.c.seq.desc()).limit(1)
+    row = connection.execute(before).first()
+    return (row.seq, row.hash, last) if row else (0, GENESIS, last)
+
+
+def _time() -> ColumnElement[str]:
+    record = schema.audit.c.record
+    return func.substr(record, func.length(record) - _TIME_FROM_END, _TIME_CHARS)
+
 
 def _conditions(wanted: AuditFilter) -> Iterator[ColumnElement[bool]]:
     """What the database can tell from the text alone."""
@@ -65,10 +88,9 @@ def _conditions(wanted: AuditFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.text:
         yield record.icontains(_quoted(wanted.text)[1:-1], autoescape=True)
     if wanted.since or wanted.until:
-        time = func.substr(record, func.length(record) - _TIME_FROM_END, _TIME_CHARS)
-        yield time >= wanted.since
+        yield _time() >= wanted.since
         if wanted.until:
-            yield time < wanted.until
+            yield _time() < wanted.until
 
 
 def _quoted(value: str) -> str:

@@ -153,6 +153,7 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
         )
         segments = Segments(
             store=store,
+            catalog=house.catalog,
             understanding=understanding,
             speaker=Speaker(lambda _: voice, calls),
             proposer=proposer,

@@ -268,6 +268,7 @@ async def _segments(base: Base) -> Segments:
     )
     return Segments(
         store=base.store,
+        catalog=base.host.catalog,
         understanding=understanding,
         speaker=Speaker(models, calls),
         proposer=proposer,

@@ -9,9 +9,10 @@ from typing import Any
 
 from llmcore.approval import Approvals
 from llmcore.catalog import Catalog
-from llmcore.errors import LLMCoreError, NotFound
+from llmcore.errors import Forbidden, LLMCoreError, NotFound
 from llmcore.executor import resolve
 from llmcore.plan import (
+    Approval,
     Decision,
     Plan,
     PlanStatus,
@@ -64,6 +65,19 @@ class Proposer:
             None,
         )
 
+    def demand(self, plan: Plan) -> Approval:
+        """What policy asks of people for what is left of a plan, as if nobody had approved; Forbidden if it denies."""
+        left = tuple(step for step in plan.steps if step.state is StepState.PENDING)
+        judged = self.judged(replace(plan, steps=left, approval=None))
+        if (refused := self.refusal(judged)) is not None and refused.verdict is not None:
+            raise Forbidden(
+                f"Policy does not allow {refused.intent} any more: {refused.verdict.reason}",
+                step_id=refused.id,
+                rules=list(refused.verdict.rules),
+                reason=refused.verdict.reason,
+            )
+        return self.approvals.asked(judged.steps)
+
     @staticmethod
     def asks(plan: Plan) -> bool:
         """True if some step waits for people."""
@@ -76,7 +90,9 @@ class Proposer:
         open_states = (StepState.PENDING, StepState.RUNNING)
         return frozenset(step.id for step in plan.steps if step.id in waiting and step.state in open_states)
 
-    async def sealed(self, plan: Plan, results: Mapping[str, StepResult]) -> Plan:
+    async def sealed(
+        self, plan: Plan, results: Mapping[str, StepResult], status: PlanStatus = PlanStatus.PROPOSED
+    ) -> Plan:
         """The plan ready for a decision: literal params, previews, verdicts over them, approval and digest.
 
         Raises LLMCoreError where a reference finds nothing or the found values do not fit.
@@ -85,7 +101,7 @@ class Proposer:
         tainted = plan.origin.tainted or self._from_results(plan.steps, literal)
         shown = self.judged(replace(plan, steps=literal, origin=replace(plan.origin, tainted=tainted)))
         shown = replace(shown, approval=self.approvals.asked(shown.steps))
-        return replace(shown.moved(PlanStatus.PROPOSED), digest=digest(shown))
+        return self.approvals.sealed(replace(shown.moved(status), digest=digest(shown)))
 
     async def _literal(self, plan: Plan, step: Step, results: Mapping[str, StepResult]) -> Step:
         if not step.mutates or step.state is not StepState.PENDING:
@@ -103,11 +119,24 @@ class Proposer:
         found = replace(found, preview=preview)
         return replace(found, undo=await self.undo_of(found, None, plan.requester))
 
-    async def undo_of(self, step: Step, result: Any, principal: Principal) -> Undo | None:
-        """The call that takes a change back, as far as it is known now; `result` is None before the change."""
+    async def undo_of(
+        self,
+        step: Step,
+        result: StepResult | None,
+        principal: Principal,
+        results: Mapping[str, StepResult] | None = None,
+    ) -> Undo | None:
+        """The call that takes a change back, as far as it is known now.
+
+        `result` is what came of it, None before; `results` are those that its references mean.
+        """
         before = step.preview.before if step.preview else None
+        if result is not None and result.before is not None:
+            before = result.before
         try:
-            return await self.caller.undo_of(step.intent, step.params, before, result, principal)
+            params = resolve(step.params, results or {})
+            made = result.result if result else None
+            return await self.caller.undo_of(step.intent, params, before, made, principal)
         except LLMCoreError:
             return None
 

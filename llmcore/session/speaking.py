@@ -24,6 +24,12 @@ def say(turn: Turn, text: str) -> Sequence[Event]:
     ]
 
 
+async def said(turn: Turn, text: str) -> AsyncIterator[Event]:
+    """The same, as a course of events."""
+    for event in say(turn, text):
+        yield event
+
+
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """Streams what a model says."""

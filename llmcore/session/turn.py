@@ -35,6 +35,10 @@ class Turn:
     """True if a model wrote the text."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Notes kept with the reply's message."""
+    held: str = ""
+    """Why a step may not begin as it was approved, if so."""
+    elsewhere: Plan | None = None
+    """Another plan that this turn has changed, which its own viewers are to see."""
     message_id: str = field(default_factory=lambda: f"ms_{uuid4().hex}")
     speaking: bool = False
 

@@ -22,17 +22,6 @@ Models = Callable[[Mapping[str, Any]], Model]
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """What a request was understood as."""
-
-    window: Window
-    request: PlanRequest
-    draft: Draft
-    before: str
-    """The request that the open question belonged to, if this was the answer to one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Understanding:
     """Reads a request in its conversation."""
 
@@ -44,8 +33,13 @@ class Understanding:
     clock: Clock
     calls: ModelCalls
 
-    async def understood(self, turn: Turn, window: Window, stored: Sequence[StoredMessage]) -> Understood:
-        """What the planner makes of a turn's words; raises Abandoned if nobody reads any more."""
+    async def understood(
+        self, turn: Turn, window: Window, stored: Sequence[StoredMessage]
+    ) -> tuple[Draft, Plan | None]:
+        """What the planner makes of a turn's words, and the plan if it makes one; the turn keeps what it cost.
+
+        Raises Abandoned if nobody reads any more, BadParams for a plan that does not fit.
+        """
         asked = turn.run.request
         request = PlanRequest(
             text=asked["prompt"],
@@ -58,7 +52,12 @@ class Understanding:
             mode=asked["mode"],
         )
         draft = await self._drafted(turn, request)
-        return Understood(window, request, draft, _asked_before(stored) if request.pending else "")
+        turn.usage += draft.usage
+        turn.answered_by, turn.kind = draft.answered_by, draft.kind
+        turn.meta |= kept(draft)
+        if draft.kind != "plan":
+            return draft, None
+        return draft, self.plan_of(turn, draft, _asked_before(stored) if request.pending else "")
 
     async def _drafted(self, turn: Turn, request: PlanRequest) -> Draft:
         """What the planner makes of it, with the model that the chat chose; the call ends if nobody reads any more.

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llmcore import events
-from llmcore.errors import LLMCoreError, NotFound, Unavailable
+from llmcore.approval import Tampered
+from llmcore.errors import Expired, LLMCoreError, NotFound, Unavailable
 from llmcore.executor import RETRY, refused_json
-from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState, plan_json
 from llmcore.ports import Attempt, Run
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
@@ -22,6 +23,7 @@ from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
 
+_ENDED_BADLY = frozenset({PlanStatus.FAILED, PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN})
 _OUTCOMES = frozenset(state.value for state in StepState)
 
 
@@ -61,8 +63,9 @@ class Worker:
             self.forget(run_id)
             return
         self.ended.setdefault(run_id, asyncio.Event())
-        turn = await self._turn(run)
+        turn = Turn(run)
         try:
+            await self._take_up(turn)
             await self._segment(turn)
         except asyncio.CancelledError:
             if run_id not in self.cancelling:
@@ -73,20 +76,30 @@ class Worker:
         except LLMCoreError as error:
             if is_store(error):
                 raise
-            await self._failed(turn, error, PlanStatus.FAILED)
+            expired = turn.planned is not None and isinstance(error, Expired)
+            await self._failed(turn, error, PlanStatus.EXPIRED if expired else PlanStatus.FAILED)
         except Exception:
             log.exception("turn failed", extra={"action": "turn", "run": run_id})
             await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
         self.forget(run_id)
 
-    async def _turn(self, run: Run) -> Turn:
-        """A segment's turn, with what an earlier life of the process has done of it."""
+    async def _take_up(self, turn: Turn) -> None:
+        """The plan, with what an earlier life of the process has done of it; raises Tampered or Expired."""
+        run = turn.run
         await self._topics.open(run.topic, run.conversation_id, run.owner)
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
-        for vote in plan.approval.given if plan and plan.approval else ():
+        if plan is None:
+            return
+        turn.planned = turn.stored = plan
+        if plan.status in (PlanStatus.APPROVED, PlanStatus.RUNNING):
+            try:
+                await self._do.proposer.approvals.begin(plan)
+            except (Tampered, Expired):
+                self._publish(turn, turn.started())
+                raise
+        for vote in plan.approval.given if plan.approval else ():
             self._topics.join(run.topic, Principal(name=vote.by))
-        results = await self._do.executor.journaled(plan, run.run_id) if plan else {}
-        return Turn(run, planned=plan, stored=plan, results=results)
+        turn.results = (await self._do.executor.journaled(plan, run.run_id)).results
 
     async def _segment(self, turn: Turn) -> None:
         self._publish(turn, turn.started())
@@ -96,10 +109,20 @@ class Worker:
             async for event in course:
                 self._publish(turn, event)
         status = turn.planned.status if turn.planned else PlanStatus.DONE
-        if status is PlanStatus.FAILED:
+        await self._show_elsewhere(turn)
+        if status in _ENDED_BADLY:
             raise _StepFailed(turn)
         await self._close(turn, status)
         self._publish(turn, turn.finished(status))
+
+    async def _show_elsewhere(self, turn: Turn) -> None:
+        """Another plan was changed by this turn: those who watch it see it as it is now."""
+        other = turn.elsewhere
+        if other is None:
+            return
+        if other.topic != turn.run.topic:
+            await self._topics.open(other.topic, other.conversation_id, other.requester)
+        self._topics.publish(other.topic, events.activity(events.Activity.PLAN, other.plan_id, plan_json(other)), None)
 
     async def _stopped(self, turn: Turn) -> None:
         """A person stopped it."""
@@ -119,6 +142,8 @@ class Worker:
         elif not isinstance(error, _StepFailed):
             turn.meta["incomplete"] = True
         await self._move_plan(turn, PlanStatus.FAILED)
+        if turn.planned is not None and turn.planned.status in _ENDED_BADLY:
+            status = turn.planned.status
         await self._close(turn, status, refused_json(error))
         if isinstance(error, Abandoned):
             self._publish(turn, turn.finished(PlanStatus.CANCELLED))
@@ -128,6 +153,9 @@ class Worker:
     async def _move_plan(self, turn: Turn, status: PlanStatus) -> None:
         plan = await self._do.store.plan_get(turn.planned.plan_id) if turn.planned else None
         if plan is None or plan.status in TERMINAL:
+            if plan is not None and plan != turn.planned:
+                turn.planned = turn.stored = plan
+                self._publish(turn, turn.snapshot())
             return
         if status is PlanStatus.FAILED and plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
             return
@@ -177,7 +205,10 @@ class Worker:
 
 def settled(plan: Plan, attempts: Sequence[Attempt]) -> Plan:
     """The plan with the states of its steps as the journal has them, for one that ended before they could be told."""
+    known = {step.id for step in plan.steps}
     for attempt in attempts:
+        if attempt.step_id not in known:  # it took another step back
+            continue
         state = StepState(attempt.outcome) if attempt.outcome in _OUTCOMES else StepState.UNKNOWN
         if attempt.outcome != RETRY:
             plan = plan.with_step(replace(plan.step(attempt.step_id), state=state))

@@ -60,6 +60,12 @@ def _text(command: ArgumentParser) -> None:
     command.add_argument("text", nargs="*", metavar="TEXT", help="what you want, in plain words; `-` or nothing: stdin")
 
 
+def _since(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--since", metavar="WHEN", help="only records from then on: 24h, 7d, 2026-01-31, 2026-01-31T08:00:00Z"
+    )
+
+
 def _provider(command: ArgumentParser) -> None:
     command.add_argument("--provider", metavar="NAME", help="model provider to use")
 
@@ -139,10 +145,21 @@ def _policy(commands: Commands) -> None:
 
 
 def _audit(commands: Commands) -> None:
-    inner = _group(commands, "audit", "Check or write out the audit trail")
-    _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
-    export = _add(inner, "export", "auditing:export", "Write all records as JSON lines", _remote)
+    inner = _group(commands, "audit", "Read, check or write out the audit trail")
+    verify = _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
+    verify.add_argument("--file", type=Path, metavar="EXPORT", help="an export to check; none: the store")
+    export = _add(inner, "export", "auditing:export", "Write the records as JSON lines", _local, _remote, _since)
     export.add_argument("--out", type=Path, metavar="FILE", help="where to; none: stdout")
+    query = _add(inner, "query", "auditing:query", "Look for records, newest first", _remote, _since)
+    query.add_argument("--until", metavar="WHEN", help="only records before then")
+    query.add_argument("--actor", metavar="NAME", help="who acted")
+    query.add_argument("--action", metavar="ACTION", help="what was done: plan.approve, or plan.* for all of plans")
+    query.add_argument("--plan", metavar="PLAN", help="id of a plan")
+    query.add_argument("--run", metavar="RUN", help="id of a run")
+    query.add_argument("--text", metavar="WORDS", help="words that the record holds")
+    query.add_argument("--limit", type=int, default=50, metavar="N", help="how many records (50)")
+    show = _add(inner, "show", "auditing:show", "Show all that happened to a plan or a run, or one record", _remote)
+    show.add_argument("id", metavar="ID", help="id of a plan or a run, or the number of a record")
 
 
 def _upkeep(commands: Commands) -> None:

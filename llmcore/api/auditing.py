@@ -1,4 +1,4 @@
-"""RPCs of the audit trail: look for records."""
+"""RPCs of the audit trail: look for records, write them out."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -42,6 +42,23 @@ async def audit_query(core: Core, params: Mapping[str, Any], caller: Caller) -> 
     return {"records": [record_json(*row) for row in found], "before_seq": before or None}
 
 
+@rpc("audit_export", since=_TIME, after_seq=_SEQ, limit={"type": "integer", "minimum": 1, "maximum": 5000})
+async def audit_export(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
+    """Rows of the audit trail as they are stored, oldest first, for `llmcore audit export`; for admins.
+
+    `previous` is the hash before the first row, `last_seq` the newest there is.
+    """
+    if caller.principal.role != "admin":
+        raise Forbidden("Only an admin may export the audit trail.")
+    after, previous, last = await core.store.audit_ends(_moment("since", params["since"]) if "since" in params else "")
+    rows = await core.store.audit_rows(params.get("after_seq", after), params.get("limit", 1000))
+    return {
+        "rows": [{"seq": seq, "record": record, "hash": link} for seq, record, link in rows],
+        "previous": previous,
+        "last_seq": last,
+    }
+
+
 def _wanted(params: Mapping[str, Any], caller: Caller) -> AuditFilter:
     principal = caller.principal
     if principal.role != "admin" and params.get("actor") != principal.name:
@@ -57,7 +74,7 @@ def _moment(name: str, text: str) -> str:
         return rfc3339(from_rfc3339(text))
     except (ValueError, OverflowError) as error:
         message = "must be a time of RFC 3339, such as 2026-01-31T08:00:00Z"
-        raise BadParams(f"audit_query: {name} {message}.", [{"pointer": f"/{name}", "message": message}]) from error
+        raise BadParams(f"{name} {message}.", [{"pointer": f"/{name}", "message": message}]) from error
 
 
 async def _search(

@@ -100,8 +100,8 @@ class Audit:
         told = self._redact(facts)
         if result is not _ABSENT:
             told["result"] = self._told(result)
-        if action.startswith(_VERSIONED):
-            told["versions"] = dict(self._versions())
+        if action.startswith(_VERSIONED) and (versions := self._versions()):
+            told["versions"] = dict(versions)
         return {
             "time": rfc3339(self._clock.now()),
             "actor": {"name": actor.name, "role": actor.role, "kind": actor.kind},

@@ -1,7 +1,7 @@
 """The store on SQLite or PostgreSQL.
 
-Opened in `app` (`open_store`), checked and written out without a server by `llmcore audit` (`verify_file`, `export_file`).
-Knows the records of the port, not what they mean.
+Opened in `app` (`open_store`); checked and written out without a server by `llmcore audit` (`verify_file`,
+`export_file`). Knows the records of the port, not what they mean.
 """
 
 from llmcore.adapters.sql.base import Space, StoreOptions

@@ -1,7 +1,7 @@
 """Check an audit chain, or write it out, without a server.
 
-Used by `llmcore audit verify` and `audit export`. Reads only, so it may run beside a server: the head is read first, and rows that come
-after it do no harm.
+Used by `llmcore audit verify` and `audit export`. Reads only, so it may run beside a server: the head is read first,
+and rows that come after it do no harm.
 """
 
 import sqlite3

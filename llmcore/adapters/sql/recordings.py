@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.base import Base
@@ -20,7 +20,11 @@ class Recordings(Base):
         values = {"run_id": run_id, "recorded_at": at, "document": dumps(document)}
         put = self._database.insert(table).values(**values)
         put = put.on_conflict_do_update(index_elements=["run_id"], set_={"document": put.excluded.document})
-        return self._writer.submit(lambda connection: connection.execute(put) and None)
+
+        def work(connection: Connection) -> None:
+            connection.execute(put)
+
+        return self._writer.submit(work)
 
     async def recording_get(self, run_id: str) -> Mapping[str, Any] | None:
         """The recording of a run."""

@@ -135,7 +135,7 @@ async def rooms(folder: Path, policy: str = POLICY) -> AsyncIterator[Rooms]:
     """Open everything on a store in `folder`; opening it again later is a restart."""
     store = await open_store(StoreOptions(url=f"sqlite:///{folder}/llmcore.db"))
     clock, host, catalog = HandClock(), Host(), Catalog(INTENTS)
-    judge = Judge(load(policy, catalog), lambda _: {})
+    judge = Judge(load(policy, catalog), lambda _: {}, clock)
     audit = Audit(store, clock, Redactor().value)
     try:
         yield Rooms(

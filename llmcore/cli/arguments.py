@@ -95,14 +95,20 @@ def _asking(commands: Commands) -> None:
 
 
 def _plans(commands: Commands) -> None:
-    _add(commands, "plans", "deciding:plans", "List plans", _remote)
+    plans = _add(commands, "plans", "deciding:plans", "List plans, or show one", _remote)
+    plans.add_argument("plan", nargs="?", metavar="PLAN", help="id of the plan to show whole")
     approve = _add(commands, "approve", "deciding:approve", "Approve a plan, which starts it", _remote, _plan_id)
     approve.add_argument(
         "--digest", required=True, metavar="D", help="digest of the plan you saw, whole or its first 8 or more digits"
     )
     approve.add_argument("--comment", metavar="TEXT", help="why")
+    approve.add_argument(
+        "--break-glass", action="store_true", help="as an admin, stand for everybody who is asked; needs a --comment"
+    )
     reject = _add(commands, "reject", "deciding:reject", "Reject a plan", _remote, _plan_id)
     reject.add_argument("--reason", default="", metavar="TEXT", help="why")
+    undo = _add(commands, "undo", "deciding:undo", "Take back what a run has changed", _remote)
+    undo.add_argument("run", metavar="RUN", help="the run, as `llmcore runs` lists it")
 
 
 def _looking(commands: Commands) -> None:
@@ -146,7 +152,9 @@ def _policy(commands: Commands) -> None:
 
 def _audit(commands: Commands) -> None:
     inner = _group(commands, "audit", "Read, check or write out the audit trail")
-    verify = _add(inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local)
+    verify = _add(
+        inner, "verify", "auditing:verify_chain", "Check that no record was changed, added or removed", _local
+    )
     verify.add_argument("--file", type=Path, metavar="EXPORT", help="an export to check; none: the store")
     export = _add(inner, "export", "auditing:export", "Write the records as JSON lines", _local, _remote, _since)
     export.add_argument("--out", type=Path, metavar="FILE", help="where to; none: stdout")

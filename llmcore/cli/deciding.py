@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcore.cli.asking import show_end
-from llmcore.cli.cards import SHORT, card, plan_table, short_digest
+from llmcore.cli.cards import SHORT, card, how_to_approve, plan_table, short_digest, undecided
 from llmcore.cli.client import Client
 from llmcore.cli.exits import Exit, Usage
 from llmcore.cli.remote import call_and_show, run_with_server
@@ -20,18 +20,29 @@ from llmcore.errors import Conflict
 
 
 def plans(args: Namespace) -> int:
-    """List plans, newest first."""
+    """List plans, newest first; the card of one that is named."""
+    if args.plan:
+        return call_and_show(args, "plan_get", {"plan_id": args.plan}, lambda answer: _whole(answer["plan"]))
     return call_and_show(args, "plan_list", {}, lambda answer: plan_table(answer["plans"]))
+
+
+def _whole(plan: Mapping[str, Any]) -> str:
+    """The card, and what can be done with it."""
+    return f"{card(plan)}\n{how_to_approve(plan)}" if undecided(plan) and plan["digest"] else card(plan)
 
 
 def approve(args: Namespace) -> int:
     """Approve the plan whose digest was seen, then show its run; with `--json` only the answer."""
     typed = checked_digits(args.digest)
+    if args.break_glass and not args.comment:
+        raise Usage("To break the glass, say why with --comment.")
 
     async def work(client: Client) -> int:
         plan = (await client.call("plan_get", {"plan_id": args.plan}))["plan"]
         feed = client.follow(plan["topic"])
         params = {"plan_id": plan["plan_id"], "digest": whole_digest(plan, typed), "comment": args.comment}
+        if args.break_glass:
+            params["break_glass"] = True
         answer = await client.call("plan_approve", {key: value for key, value in params.items() if value is not None})
         if args.json:
             print_json(answer)
@@ -49,6 +60,27 @@ def reject(args: Namespace) -> int:
     """Reject a plan."""
     params = {"plan_id": args.plan, "reason": args.reason}
     return call_and_show(args, "plan_reject", params, lambda answer: f"Rejected {answer['plan']['plan_id']}.")
+
+
+def undo(args: Namespace) -> int:
+    """Propose to take a run back; where nobody has to be asked, show how that goes."""
+
+    async def work(client: Client) -> int:
+        run = (await client.call("run_get", {"run_id": args.run}))["run"]
+        feed = client.follow(run["topic"])
+        plan = (await client.call("run_undo", {"run_id": args.run}))["plan"]
+        if plan["topic"] != run["topic"]:
+            feed = client.follow(plan["topic"])
+        waits = plan["status"] in ("proposed", "waiting")
+        if args.json:
+            print_json({"plan": plan})
+        elif waits:
+            print(card(plan))
+        else:
+            return show_end(await follow(feed, view(), plan["run_id"]))
+        return Exit.WAITS if waits else Exit.DONE
+
+    return run_with_server(args, work)
 
 
 def checked_digits(typed: str) -> str:

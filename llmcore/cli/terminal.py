@@ -21,6 +21,11 @@ _UNSEEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing
     "\u2028\u2029\ufeff\U000e0000-\U000e007f\ud800-\udfff]"  # line breaks nobody sees, tags, lone surrogates
 )
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+"""What is not seen on a terminal, or does something to it."""
 _BEGUN = re.compile(
     r"(?:\x1b[ -/]*|(?:\x1b\[|\x9b)[0-?]{0,255}[ -/]{0,255}"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f]{0,255}\x1b?)\Z"
@@ -86,10 +91,19 @@ def _cell(value: Any) -> str:
     return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), 80)
 
 
+def visible(text: str) -> str:
+    """The whole text on one line: what a terminal would obey or hide is written as an escape, nothing is left out."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON with its keys in order, on one line, whole, everything visible."""
+    return visible(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))
+
+
 def params_text(params: Mapping[str, Any]) -> str:
-    """All params as `name=JSON`, on one line and never cut."""
-    pairs = (f"{one_line(name)}={sanitize(json.dumps(value, ensure_ascii=False))}" for name, value in params.items())
-    return " ".join(pairs)
+    """All params as `name=JSON` in order, on one line, whole, everything visible."""
+    return " ".join(f"{visible(name)}={json_text(params[name])}" for name in sorted(params))
 
 
 def is_terminal() -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
+from llmcore.cli.cards import undecided
 from llmcore.cli.client import Client, Feed
 from llmcore.cli.exits import Exit, exit_of
 from llmcore.errors import LLMCoreError
@@ -69,7 +70,7 @@ class Ended:
     @property
     def undecided(self) -> Mapping[str, Any] | None:
         """The plan, if it waits for an approval; one of which a step is unknown waits for something else."""
-        return self.plan if self.waits and self.plan and self.plan["status"] == "proposed" else None
+        return self.plan if self.waits and self.plan and undecided(self.plan) else None
 
     @property
     def exit(self) -> Exit:

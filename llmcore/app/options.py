@@ -65,7 +65,8 @@ def attributes(settings: Settings) -> Callable[[str], Mapping[str, Any]]:
     targets = settings.system.targets
 
     def of(name: str) -> Mapping[str, Any]:
-        return targets[name].attributes if name in targets else {}
+        entry = machine.entry_of(name, targets)
+        return targets[entry].attributes if entry else {}
 
     return of
 

@@ -13,7 +13,7 @@ from llmcore.adapters.host.logs import Logs, LogsOptions
 from llmcore.adapters.host.notify import Bot, Notify, NotifyOptions
 from llmcore.adapters.host.scripts import Scripts, ScriptsOptions
 from llmcore.adapters.host.system import System
-from llmcore.adapters.host.targets import Target, Targets, TargetsOptions
+from llmcore.adapters.host.targets import Target, Targets, TargetsOptions, entry_of
 from llmcore.ports import Clock
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Targets",
     "TargetsOptions",
     "aclose",
+    "entry_of",
     "services",
     "vocabulary",
 ]

@@ -1,19 +1,21 @@
 """Services (targets) of this host: systemd units, or sets of commands from the settings.
 
 Behind the intents of the pack `services`, as the service `targets`. Every command is an argv list, run without a shell
-and with a time limit. Must not know plans or people.
+and with a time limit. A name in the settings that ends with `@` stands for as many services as wished for: `web@` for
+`web@shop`, whose instance name takes the place of `%i`, as in systemd's template units. Must not know plans or people.
 """
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from llmcore.adapters.host.names import pick
 from llmcore.adapters.host.processes import Setting, environment, run, run_into
-from llmcore.errors import Conflict, LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
+from llmcore.errors import BadParams, Conflict, LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
 
 RUNNING, STOPPED, FAILED, UNKNOWN = _STATES = ("running", "stopped", "failed", "unknown")
 _UNIT_STATES = {"active": RUNNING, "reloading": RUNNING, "inactive": STOPPED, "failed": FAILED}
@@ -21,6 +23,9 @@ _COMMAND_STATES = {0: RUNNING, 1: STOPPED, 3: STOPPED}
 """What a status command's exit code means (0 and 3 as for init scripts, 1 as for `pgrep`), if it prints no state."""
 _OUTPUT_CHARS = 4000
 _PARALLEL = 8
+_INSTANCES = "@"
+"""Ends the name of a setting that stands for many services."""
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Argv = tuple[str, ...]
 
@@ -41,6 +46,15 @@ class Target:
     """Prints the present number of instances; makes scaling undoable."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Facts for policy and people, such as `production`."""
+
+    def instance(self, name: str) -> "Target":
+        """The same for one instance: its name in the place of `%i`."""
+        commands = {
+            key: tuple(part.replace("%i", name) for part in argv)
+            for key in ("start", "stop", "status", "restart", "scale", "replicas")
+            if (argv := getattr(self, key)) is not None
+        }
+        return replace(self, unit=self.unit and self.unit.replace("%i", name), **commands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +79,33 @@ class Targets:
     def __init__(self, options: TargetsOptions) -> None:
         """Touch nothing yet."""
         self._options = options
-        self._locks = {name: asyncio.Lock() for name in options.targets}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._slots = asyncio.Semaphore(_PARALLEL)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the services as set."""
+        """Names of the services as set; those with instances end with `@`."""
         return tuple(self._options.targets)
 
     def attributes(self, module: str) -> Mapping[str, Any]:
         """What the settings say of a service; empty for an unknown one."""
-        target = self._options.targets.get(module)
-        return target.attributes if target else {}
+        entry = entry_of(module, self._options.targets)
+        return self._options.targets[entry].attributes if entry else {}
 
     async def list(self) -> Sequence[dict[str, Any]]:
-        """`[{name, kind, state, scalable, attributes}]`."""
-        states = await asyncio.gather(*(self._state(name) for name in self.names))
-        return [
-            _summary(name, self._options.targets[name], state) for name, state in zip(self.names, states, strict=True)
-        ]
+        """`[{name, kind, state, scalable, attributes}]`; `instances: true` where a name stands for many services."""
+        return await asyncio.gather(*(self._summary(name) for name in self.names))
+
+    async def _summary(self, name: str) -> dict[str, Any]:
+        target, many = self._options.targets[name], name.endswith(_INSTANCES)
+        return {
+            "name": name,
+            "kind": "commands" if target.status else "systemd",
+            "state": UNKNOWN if many else await self._state(name),
+            "scalable": target.scale is not None,
+            "attributes": dict(target.attributes),
+            **({"instances": True} if many else {}),
+        }
 
     async def status(self, module: str) -> dict[str, Any]:
         """`{module, state}`; NotFound for an unknown name."""
@@ -93,7 +115,7 @@ class Targets:
     async def facts(self, module: str, *, scale: bool = False) -> dict[str, Any]:
         """Status and attributes; the present `replicas` too where `scale` is set and the settings know how to ask."""
         facts = await self.status(module)
-        target = self._options.targets[facts["module"]]
+        target = self._target(facts["module"])
         if target.attributes:
             facts["attributes"] = dict(target.attributes)
         if scale:
@@ -126,23 +148,41 @@ class Targets:
     async def scale(self, module: str, replicas: int) -> dict[str, Any]:
         """Set the number of instances and return `{module, replicas}`; Conflict if the target cannot be scaled."""
         name = self._pick(module)
-        argv = self._options.targets[name].scale
+        argv = self._target(name).scale
         if argv is None:
             raise Conflict(f"{name} cannot be scaled; its settings have no `scale` command.", module=name)
-        async with self._locks[name]:
+        async with self._lock(name):
             await self._run_action(name, "scale", tuple(part.replace("{replicas}", str(replicas)) for part in argv))
         return {"module": name, "replicas": replicas}
 
     def _pick(self, module: str) -> str:
-        return pick(module, self._options.targets, "service")
+        """The name of a service as the settings write it; NotFound, or BadParams for what is no name of an instance."""
+        entry = entry_of(module, self._options.targets)
+        if entry is None or not entry.endswith(_INSTANCES):
+            return pick(module, self._options.targets, "service")
+        instance = module.partition(_INSTANCES)[2]
+        if not _INSTANCE.fullmatch(instance):
+            problem = f"must name an instance, such as {entry}shop, in letters, digits, _ and -"
+            raise BadParams(f"{module[:80]!r} {problem}.", [{"pointer": "/module", "message": problem}])
+        return entry + instance
+
+    def _target(self, name: str) -> Target:
+        """How a service is handled whose name `_pick` gave."""
+        known = self._options.targets.get(name)
+        kind, at, instance = name.partition(_INSTANCES)
+        return known or self._options.targets[kind + at].instance(instance)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        """One for each service that somebody acts on."""
+        return self._locks.setdefault(name, asyncio.Lock())
 
     async def _act(self, module: str, action: str) -> dict[str, Any]:
         name = self._pick(module)
-        target = self._options.targets[name]
+        target = self._target(name)
         commands = [(action, _command(target, action))]
         if action == "restart" and commands[0][1] is None:
             commands = [(part, _command(target, part)) for part in ("stop", "start")]
-        async with self._locks[name]:
+        async with self._lock(name):
             for part, argv in commands:
                 if argv is None:
                     raise Conflict(f"{name} has no `{part}` command in the settings.", module=name)
@@ -167,7 +207,7 @@ class Targets:
         return open(self._options.output / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.log", "w+b", buffering=0)
 
     async def _state(self, name: str) -> str:
-        target = self._options.targets[name]
+        target = self._target(name)
         try:
             if target.status is not None:
                 code, text = await self._ask(target.status)
@@ -215,14 +255,14 @@ def _command(target: Target, action: str) -> Argv | None:
     return ("systemctl", "--no-ask-password", action, "--", target.unit)
 
 
-def _summary(name: str, target: Target, state: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": "commands" if target.status else "systemd",
-        "state": state,
-        "scalable": target.scale is not None,
-        "attributes": dict(target.attributes),
-    }
+def entry_of(name: str, known: Collection[str]) -> str | None:
+    """The setting that stands for a service, its own or that of its instances; None for an unknown one."""
+    kind, at, _ = name.partition(_INSTANCES)
+    wanted = [name, *([kind + at] if at else [])]
+    exact = [one for one in wanted if one in known]
+    return next(iter(exact), None) or next(
+        (one for want in wanted for one in known if one.casefold() == want.casefold()), None
+    )
 
 
 def _last_output(file: BinaryIO) -> str:

@@ -184,6 +184,18 @@ class Shape:
             raise _unclear(self.text, f"has a slot {{{slot[1]}}} that is not a param")
         return _Piece(token[: slot.start()], slot[1], token[slot.end() :])
 
+    @staticmethod
+    def words(text: str) -> int:
+        """How many words have to match, or have to be there to be matched; 0 for a text that is too long."""
+        return len(_tokens(text)) if len(text) <= MAX_TEXT else 0
+
+    def says_same(self, other: "Shape") -> bool:
+        """True if both have the same words, with slots at the same places, whatever those are called."""
+        return len(self.pieces) == len(other.pieces) and all(
+            (one.slot is None) == (two.slot is None) and _same(one.before, two.before) and _same(one.behind, two.behind)
+            for one, two in zip(self.pieces, other.pieces, strict=True)
+        )
+
     def match(self, text: str) -> dict[str, Any] | None:
         """The values of the slots where the text has this shape, else None. A value twice has to be the same twice."""
         tokens = _tokens(text) if len(text) <= MAX_TEXT else []

@@ -14,9 +14,11 @@ from pydantic import SecretStr
 
 from llmcore.accounts import AccountOptions
 from llmcore.adapters import host as machine
+from llmcore.catalog import Catalog, CatalogError
 from llmcore.providers import LLMOptions, ProviderSettings, Retry, Timeouts
 from llmcore.server import ServerOptions
 from llmcore.settings import Settings, Target
+from llmcore.templates import Template, bundled_template
 
 
 def config_folder() -> Path:
@@ -33,6 +35,22 @@ def runbooks() -> list[dict[str, Any]]:
     """The bundled runbooks."""
     text = (config_folder() / "runbooks.yaml").read_text("utf-8")
     return list(yaml.safe_load(text)["runbooks"])
+
+
+def templates(settings: Settings, catalog: Catalog) -> list[Template]:
+    """The bundled templates that this host has the intents for, and those of the operator; raises CatalogError."""
+    found = [_template(file, catalog, needed=False) for file in sorted((config_folder() / "templates").glob("*.yaml"))]
+    own = sorted(file for folder in settings.templates.path for file in folder.glob("*.y*ml"))
+    found += [_template(file, catalog, needed=True) for file in own]
+    return [template for template in found if template]
+
+
+def _template(file: Path, catalog: Catalog, *, needed: bool) -> Template | None:
+    try:
+        data = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as unreadable:
+        raise CatalogError(str(file), "template", f"cannot be read: {' '.join(str(unreadable).split())}") from None
+    return bundled_template(data, str(file), catalog, needed=needed)
 
 
 def revealed(secret: SecretStr | None) -> str | None:

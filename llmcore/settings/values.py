@@ -183,6 +183,13 @@ class Packs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSettings:
+    """Templates of the user's own."""
+
+    path: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
     """Who may do what; no file: the default policy."""
 
@@ -233,6 +240,7 @@ class Settings:
     notify: Notify
     server: Server
     packs: Packs
+    templates: TemplateSettings
     policy: PolicySettings
     approval: ApprovalSettings
     limits: Limits

@@ -6,6 +6,7 @@ Used by the flow tests about crashes, secrets, floods and other users. All that 
 import asyncio
 import hashlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from tests.processes import READY
 
 PASSWORD = "correct horse battery"
 ADMIN = "administrator"
+DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Before a command: a server ends with the tests that started it, even if those are killed."""
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Killable:
 
     async def start(self) -> None:
         """Start and wait until it is ready."""
-        command = (sys.executable, "-m", "llmcore", "serve", "--port", "0", "--data-dir", str(self.data))
+        command = (*DIE_WITH_US, sys.executable, "-m", "llmcore", "serve", "--port", "0", "--data-dir", str(self.data))
         self._process = await asyncio.create_subprocess_exec(
             *command,
             env=self.settings(),

@@ -120,9 +120,9 @@ def redis_url(_redis_port: int) -> str:
     return f"redis://127.0.0.1:{_redis_port}/0"
 
 
-@pytest.fixture(scope="session")
-def _postgres_port() -> Iterator[int]:
-    """PostgreSQL refuses to run as root, so it runs as the user that its package brings."""
+@contextmanager
+def postgres_server() -> Iterator[int]:
+    """The port of a PostgreSQL, which refuses to run as root, so it runs as the user that its package brings."""
     programs = Path(find_program(NEEDS["postgres_url"][1]) or "").parent
     user = "postgres" if os.geteuid() == 0 else None
     port = free_port()
@@ -144,10 +144,23 @@ def _postgres_port() -> Iterator[int]:
             run("pg_ctl", "stop", "-w", "-m", "immediate")
 
 
+@pytest.fixture(scope="session")
+def _postgres_port() -> Iterator[int]:
+    with postgres_server() as port:
+        yield port
+
+
 @pytest.fixture
 def postgres_url(_postgres_port: int) -> Iterator[str]:
     """An empty database of a real PostgreSQL, gone after the test."""
-    server = f"postgresql://postgres@127.0.0.1:{_postgres_port}"
+    with postgres_database(_postgres_port) as url:
+        yield url
+
+
+@contextmanager
+def postgres_database(port: int) -> Iterator[str]:
+    """The address of an empty database, gone at the end."""
+    server = f"postgresql://postgres@127.0.0.1:{port}"
     name = f"test_{uuid4().hex}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())

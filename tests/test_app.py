@@ -120,7 +120,7 @@ def test_wrong_policy_stops_the_start_with_one_line(tmp_path: Path, capsys: pyte
     policy = tmp_path / "site.cedar"
     policy.write_text('@id("typo") permit (principal, action == Action::"restrt_target", resource);')
     assert serve(settings_of(tmp_path, LLMCORE_POLICY__FILE=str(policy))) == 2
-    assert f"llmcore: {policy}: rule typo: " in capsys.readouterr().err
+    assert f"llmcore: {policy}:1: rule typo: " in capsys.readouterr().err
 
 
 def test_policy_that_cannot_be_read_stops_the_start_with_one_line(

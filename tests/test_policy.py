@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from llmcore.intent import Effect, Intent
 from llmcore.plan import Decision, Origin, Preview, Principal, Step, Verdict
 from llmcore.policy import Facts, Judge, Policy, PolicyError, approval_of, load, stricter
+from tests.clocks import HandClock
 
 INTENTS = [
     Intent(name=name, description=name, schema={"type": "object"}, effect=effect)
@@ -105,7 +106,7 @@ def test_wrong_policy_is_refused_with_file_and_rule(text: str, words: str) -> No
     """A typo stops the start instead of opening a door."""
     with pytest.raises(PolicyError) as refused:
         load(text, INTENTS, "site.cedar")
-    assert refused.value.message.startswith("site.cedar: ")
+    assert refused.value.message.startswith("site.cedar:1: ")
     assert words in refused.value.message
 
 
@@ -120,7 +121,7 @@ forbid (principal, action == Action::"restart_it", resource) when { resource.pro
 
 def test_attributes_of_targets_count() -> None:
     """Production asks two admins where the site says so."""
-    judge = Judge(load(SITE, INTENTS), lambda name: {"production": True} if name == "shop" else {})
+    judge = Judge(load(SITE, INTENTS), lambda name: {"production": True} if name == "shop" else {}, HandClock())
     anna = Principal(name="anna", role="developer")
     assert judge.verdict(step("restart_it", "test"), anna, CHAT).decision is Decision.ALLOW
     asked = judge.verdict(step("restart_it", "shop"), anna, CHAT)
@@ -134,7 +135,7 @@ def test_attributes_of_targets_count() -> None:
 def test_tainted_plan_asks_even_where_policy_allows_alone() -> None:
     """The rule of the default policy that no other rule can widen."""
     text = '@id("open") permit (principal, action, resource);\n' + DEFAULT
-    judge = Judge(load(text, INTENTS), lambda _: {})
+    judge = Judge(load(text, INTENTS), lambda _: {}, HandClock())
     agent = Principal(name="bot", role="developer", kind="agent")
     assert judge.verdict(step("start_it"), agent, CHAT).decision is Decision.ALLOW
     tainted = judge.verdict(step("start_it"), agent, Origin(kind="alert", id="a", tainted=True))

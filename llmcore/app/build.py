@@ -31,7 +31,7 @@ from llmcore.errors import LLMCoreError
 from llmcore.executor import Executor
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions
-from llmcore.policy import Judge, Policy, load
+from llmcore.policy import Judge, Policy, load, types_of_attributes
 from llmcore.ports import Bus, Clock, IntentCaller, Model, Store
 from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
@@ -151,7 +151,8 @@ def load_policy(settings: Settings, catalog: Catalog) -> Policy:
     except (OSError, UnicodeDecodeError) as unreadable:
         why = getattr(unreadable, "strerror", None) or "it is not text in UTF-8"
         raise SettingsError(f"policy.file: {file} cannot be read ({why}); correct LLMCORE_POLICY__FILE.") from None
-    return load(text, catalog, str(file))
+    attributes = types_of_attributes({name: target.attributes for name, target in settings.system.targets.items()})
+    return load(text, catalog, str(file), attributes)
 
 
 async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
@@ -220,7 +221,7 @@ async def _base(
         await asyncio.to_thread(reserve.take)
     where = options.store_url(settings)
     store = await open_store(StoreOptions(url=where, head_dir=settings.data_dir, space=reserve))
-    judge = Judge(policy, options.attributes(settings))
+    judge = Judge(policy, options.attributes(settings), clock, options.zone(settings))
     deciding = partial(_versions, host_side.catalog, judge)
     audit = Audit(store, clock, redactor.value, deciding)
     return Base(

@@ -4,10 +4,12 @@ Used by `app.build` only: rooms never read settings themselves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import SecretStr
@@ -87,6 +89,11 @@ def attributes(settings: Settings) -> Callable[[str], Mapping[str, Any]]:
         return targets[entry].attributes if entry else {}
 
     return of
+
+
+def zone(settings: Settings) -> tzinfo:
+    """Where the hours and days of rules are meant."""
+    return UTC if settings.policy.timezone == "UTC" else ZoneInfo(settings.policy.timezone)
 
 
 def llm(settings: Settings) -> LLMOptions:

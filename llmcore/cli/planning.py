@@ -87,7 +87,7 @@ async def _alone(settings: Settings, text: str) -> Mapping[str, Any]:
 
 
 def _judged(settings: Settings, catalog: Catalog, draft: Draft, text: str) -> Plan:
-    judge = Judge(load_policy(settings, catalog), options.attributes(settings))
+    judge = Judge(load_policy(settings, catalog), options.attributes(settings), SystemClock(), options.zone(settings))
     origin = Origin(kind="chat", id="plan", tainted=draft.tainted)
     steps = [replace(step, verdict=judge.verdict(step, OPERATOR, origin)) for step in catalog.steps(_steps_json(draft))]
     return Plan(

@@ -8,8 +8,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from llmcore.adapters.local import SystemClock
 from llmcore.app.build import load_catalog, load_policy
-from llmcore.app.options import attributes
+from llmcore.app.options import attributes, zone
 from llmcore.cli.exits import Exit, Usage
 from llmcore.cli.local import settings_for
 from llmcore.cli.terminal import one_line, print_json
@@ -36,7 +37,7 @@ def explain(args: Namespace) -> int:
     settings = settings_for(args)
     catalog = load_catalog(settings)
     intent = catalog.get(args.intent)
-    judge = Judge(load_policy(settings, catalog), attributes(settings))
+    judge = Judge(load_policy(settings, catalog), attributes(settings), SystemClock(), zone(settings))
     step = Step(id="s1", intent=intent.name, params=_params(args.params), effect=intent.effect)
     actor = Principal(name=f"some {args.role}", role=args.role)
     origin = Origin(kind="chat", id="explain", tainted=args.tainted)

@@ -1,58 +1,59 @@
 """Policy: may this principal take this step, now, with these facts? Allow, ask people, or deny, and why.
 
-Called by session and api before anything runs and again before every step. Pure: facts in, verdict out; no I/O, no
-clock, no model. The rules are Cedar; the schema they are checked against is generated from the catalogue, so a wrong
-name is refused at load and not discovered at night. Every question is put twice, as things are and as if people had
-approved, to tell `ask` from `deny`; any error while deciding is a deny.
+Called by `judge`. Pure: no I/O, no clock, no model. The rules are Cedar, checked at load against a schema made from the
+catalogue. Every question is put twice, as things are and as if people had approved, to tell `ask` from `deny`; any
+error while deciding is a deny. Only the rules that can be about an intent are asked, and a decision is kept for as long
+as the facts that those rules speak of are the same.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import cedarpy
 
-from llmcore.errors import LLMCoreError
 from llmcore.intent import Intent
-from llmcore.plan import Decision, Effect, Principal, Step, Verdict
+from llmcore.plan import EVERYBODY, Decision, Principal, Step, Verdict
+from llmcore.policy.explain import Answer, way_through
+from llmcore.policy.facts import Facts, Named, PolicyError, told_as, types_of_params
+from llmcore.policy.rules import PARAMS, Rule, read_rules
+from llmcore.policy.schema import KINDS, ROLES, schema_of
+from llmcore.policy.standing import always
 
-_KINDS = {"user": "User", "agent": "Agent", "service": "Service", "node": "Node"}
-_AS_IF_APPROVED = 1_000
-"""More approvals than any rule can ask for."""
-
-
-class PolicyError(LLMCoreError):
-    """The policy text is wrong; the message says where and why."""
-
-    code = "bad_policy"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is true of a step at the moment of asking; worked out by code, never by a model."""
-
-    target: str = ""
-    """The main thing touched; empty for none."""
-    target_kind: str = ""
-    production: bool = False
-    owner: str = ""
-    tainted: bool = False
-    blast: int = 0
-    """Number of targets touched."""
-    origin: str = "chat"
-    approvals: int = 0
-    """Distinct people who have approved."""
+APPROVERS = ("admin", "developer")
+"""Who may approve where no rule says it."""
+Reader = Callable[..., Sequence[Rule]]
+"""Reads and checks the rules of a text: `(text, source=..., prefix=...)`."""
+_RECENT = 4_000
+"""Decisions that are kept."""
+_SAME: Mapping[str, Any] = {"origin": "", "blast": 0, "confidence": 100, "now": 0, "hour": 0, "weekday": 1}
+"""Facts of the context that make no difference unless a rule speaks of them, and what then stands for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    id: str
-    reason: str
-    approvers: int
-    roles: tuple[str, ...]
+class _Scope:
+    """What can matter for one intent."""
+
+    rules: Mapping[str, Rule]
+    policies: cedarpy.PolicySet
+    params: Mapping[str, str]
+    """Params that rules speak of, with their Cedar types."""
+    uses: frozenset[str]
+    targets: frozenset[str]
+
+    def told_apart(self, actor: Principal, facts: Facts) -> tuple[Principal, Facts]:
+        """The question without what makes no difference to it."""
+        uses = self.uses
+        same = {} if "context" in uses else {k: v for k, v in _SAME.items() if f"context.{k}" not in uses}
+        attributes = tuple(pair for pair in facts.attributes if f"resource.{pair[0]}" in uses)
+        if not uses & {"resource", "resource.name"} and facts.target not in self.targets:
+            same["target"] = ""
+        if not uses & {"principal", "principal.name"}:
+            actor = replace(actor, name="")
+        return actor, replace(facts, attributes=attributes, **same)
 
 
 @dataclass(slots=True)
@@ -60,87 +61,189 @@ class Policy:
     """Rules that have been checked against the catalogue. Immutable after `load`."""
 
     version: str
-    _policies: cedarpy.PolicySet
+    text: str
+    """The Cedar that decides."""
+    rules: Sequence[Rule]
     _schema: cedarpy.Schema
-    _rules: Mapping[str, _Rule]
+    _params: Mapping[str, Mapping[str, str]]
+    """Intent -> its params that rules could ask for."""
+    _read: Reader
+    _scopes: Any = field(init=False, default=None)
     _entities: Any = field(init=False, default=None)
     _decided: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Keep recent decisions, which depend on nothing but the question, and parsed entities of new ones."""
-        self._entities = lru_cache(maxsize=2_000)(self._entities_of)
-        self._decided = lru_cache(maxsize=4_000)(self._decide)
+        self._scopes = lru_cache(maxsize=None)(self._scope_of)
+        self._entities = lru_cache(maxsize=_RECENT)(self._entities_of)
+        self._decided = lru_cache(maxsize=_RECENT)(self._decide)
+
+    def __contains__(self, intent: str) -> bool:
+        """True for an intent of the catalogue that this policy was checked against."""
+        return intent in self._params
+
+    def with_more(self, text: str, name: str) -> "Policy":
+        """The same with more rules, which errors call by `name`; raises PolicyError."""
+        rules = [*self.rules, *self._read(text, source=name, prefix=name)]
+        whole = f"{self.text}\n{text}"
+        return Policy(hash_of(whole), whole, rules, self._schema, self._params, self._read)
 
     def decide(self, step: Step, actor: Principal, facts: Facts) -> Verdict:
         """Allow, ask or deny, with rule ids, reason and what would make it pass."""
-        verdict: Verdict = self._decided(step.intent, actor, facts)
+        if step.intent not in self:
+            return Verdict(decision=Decision.DENY, reason=f"The policy knows no intent {step.intent}.")
+        verdict: Verdict = self._decided(step.intent, *self._scopes(step.intent).told_apart(actor, facts))
         return verdict
 
-    def _decide(self, intent: str, actor: Principal, facts: Facts) -> Verdict:
-        allowed, rules, errors = self._ask(intent, actor, facts, facts.approvals)
-        if allowed:
-            return Verdict(decision=Decision.ALLOW, rules=_ids(rules), reason=_reason(rules))
-        if errors:
-            return Verdict(decision=Decision.DENY, reason="The policy could not be evaluated, so the answer is no.")
-        could, asking, _ = self._ask(intent, actor, facts, max(facts.approvals, _AS_IF_APPROVED))
-        if could:
-            return _asks(asking, rules)
-        forbidding = rules or asking
-        reason = _reason(forbidding) or f"No rule allows {intent} for the role {actor.role}."
-        return Verdict(
-            decision=Decision.DENY,
-            rules=_ids(forbidding),
-            reason=reason,
-            would_allow=f"A policy rule that permits {intent} for the role {actor.role}; an admin can add one.",
-        )
+    def params_of(self, step: Step) -> Named:
+        """The params of a step that rules speak of, as facts; references to results that are not there yet are none."""
+        if step.intent not in self:
+            return ()
+        kinds: Mapping[str, str] = self._scopes(step.intent).params
+        told = ((name, told_as(kind, step.params.get(name))) for name, kind in kinds.items())
+        return tuple((name, value) for name, value in told if value is not None)
 
-    def _ask(self, intent: str, actor: Principal, facts: Facts, approvals: int) -> tuple[bool, list[_Rule], list[str]]:
+    def _scope_of(self, intent: str) -> _Scope:
+        rules = {rule.policy_id: rule for rule in self.rules if intent in rule.intents}
+        documents = {name: rule.document for name, rule in rules.items()}
+        policies = cedarpy.PolicySet.from_json_str(
+            json.dumps({"staticPolicies": documents, "templates": {}, "templateLinks": []})
+        )
+        uses = frozenset().union(*(rule.uses for rule in rules.values()))
+        whole = bool(uses & {"context", PARAMS})
+        params = {name: kind for name, kind in self._params[intent].items() if whole or f"{PARAMS}.{name}" in uses}
+        targets = frozenset().union(*(rule.targets for rule in rules.values()))
+        return _Scope(rules, policies, params, uses, targets)
+
+    def _decide(self, intent: str, actor: Principal, facts: Facts) -> Verdict:
+        verdict = self._judged(intent, actor, facts)
+        if verdict.decision is not Decision.DENY:
+            return verdict
+
+        def ask(actor: Principal, facts: Facts) -> Answer:
+            return self._ask(intent, actor, replace(facts, approvals=max(facts.approvals, EVERYBODY)))
+
+        rules = tuple(self._scopes(intent).rules.values())
+        found = way_through(ask, rules, actor, facts)
+        if found is None:
+            would = f"A policy rule that permits {intent} for the role {actor.role}; an admin can add one."
+            return replace(verdict, would_allow=would)
+        passes = self._judged(intent, found.actor, found.facts)
+        return replace(verdict, would_allow=found.sentence(_asked(passes)))
+
+    def _judged(self, intent: str, actor: Principal, facts: Facts) -> Verdict:
+        now = self._ask(intent, actor, facts)
+        if now.allowed:
+            return Verdict(decision=Decision.ALLOW, rules=_ids(now.rules), reason=_reason(now.rules))
+        if now.errors:
+            return Verdict(decision=Decision.DENY, reason="The policy could not be evaluated, so the answer is no.")
+        approved = self._ask(intent, actor, replace(facts, approvals=max(facts.approvals, EVERYBODY)))
+        if approved.allowed:
+            return self._asks(intent, actor, facts, (now, approved))
+        forbidding = approved.rules or now.rules
+        if forbidding:
+            return Verdict(decision=Decision.DENY, rules=_ids(forbidding), reason=_reason(forbidding))
+        return self._by_default(intent, actor)
+
+    def _asks(self, intent: str, actor: Principal, facts: Facts, answers: tuple[Answer, Answer]) -> Verdict:
+        """Ask as many people, of such roles, as the strictest of the rules that ask."""
+        now, approved = answers
+        asking = [*(rule for rule in approved.rules if "context.approvals" in rule.uses), *now.rules]
+        needed = max((rule.approvers for rule in asking), default=1)
+        known = {count for rule in asking for count in rule.numbers.get("context.approvals", ()) if count > needed}
+        for count in (needed, *sorted(known)) if known else ():
+            if self._ask(intent, actor, replace(facts, approvals=count)).allowed:
+                needed = count
+                break
+        verdict = Verdict(
+            decision=Decision.ASK,
+            rules=_ids([*approved.rules, *now.rules]),
+            reason=_reason([*approved.rules, *now.rules]),
+            approvals=needed,
+            roles=_roles(asking),
+            excludes_requester=any(rule.excludes for rule in asking),
+        )
+        asked = _asked(verdict)
+        return replace(verdict, would_allow=f"{asked[0].upper()}{asked[1:]}.")
+
+    def _by_default(self, intent: str, actor: Principal) -> Verdict:
+        """Nothing permits it: name the rules that are about the intent."""
+        about = [rule for rule in self._scopes(intent).rules.values() if rule.permits and not rule.blanket]
+        reason = f"No rule allows {intent} for the role {actor.role} as things are"
+        told = f"; about it: {', '.join(_ids(about))}." if about else "; none is about it."
+        return Verdict(decision=Decision.DENY, rules=_ids(about), reason=reason + told)
+
+    def _ask(self, intent: str, actor: Principal, facts: Facts) -> Answer:
+        scope = self._scopes(intent)
         request = {
-            "principal": {"type": _KINDS.get(actor.kind, "Service"), "id": actor.name},
+            "principal": {"type": _type_of(actor), "id": actor.name},
             "action": {"type": "Action", "id": intent},
             "resource": {"type": "Target", "id": facts.target},
             "context": {
-                "approvals": approvals,
+                "approvals": facts.approvals,
                 "tainted": facts.tainted,
                 "blast": facts.blast,
                 "origin": facts.origin,
+                "confidence": facts.confidence,
+                "now": facts.now,
+                "hour": facts.hour,
+                "weekday": facts.weekday,
+                "params": dict(facts.params),
             },
         }
-        entities = self._entities(actor, facts.target, facts.target_kind, facts.production, facts.owner)
-        answer = cedarpy.is_authorized(request, self._policies, entities, self._schema)
-        errors = list(answer.diagnostics.errors)
-        rules = [self._rules[policy] for policy in answer.diagnostics.reasons]
-        return answer.decision == cedarpy.Decision.Allow and not errors, rules, errors
+        try:
+            entities = self._entities(
+                actor, facts.target, facts.target_kind, facts.production, facts.owner, facts.attributes
+            )
+            answer = cedarpy.is_authorized(request, scope.policies, entities, self._schema)
+        except ValueError as wrong:  # a name that is no text, or an attribute of another type than rules expect
+            return Answer(False, (), (str(wrong),))
+        errors = tuple(answer.diagnostics.errors)
+        rules = tuple(scope.rules[policy] for policy in answer.diagnostics.reasons)
+        return Answer(answer.decision == cedarpy.Decision.Allow and not errors, rules, errors)
 
-    def _entities_of(self, actor: Principal, target: str, kind: str, production: bool, owner: str) -> cedarpy.Entities:
+    def _entities_of(
+        self, actor: Principal, target: str, kind: str, production: bool, owner: str, attributes: Named
+    ) -> cedarpy.Entities:
+        told = {"name": actor.name, "role": actor.role, "kind": actor.kind, "autonomy": actor.autonomy}
         entities = [
             {
-                "uid": {"type": _KINDS.get(actor.kind, "Service"), "id": actor.name},
-                "attrs": {},
-                "parents": [{"type": "Role", "id": actor.role}],
+                "uid": {"type": _type_of(actor), "id": actor.name},
+                "attrs": told,
+                "parents": [{"type": "Role", "id": actor.role}] if actor.role in ROLES else [],
             },
             {
                 "uid": {"type": "Target", "id": target},
-                "attrs": {"kind": kind, "production": production, "owner": owner},
+                "attrs": {
+                    **dict(attributes),
+                    "name": target,
+                    "kind": kind,
+                    "production": production,
+                    "owner": owner,
+                },
                 "parents": [],
             },
         ]
         return cedarpy.Entities.from_json_str(json.dumps(entities), self._schema)
 
 
-def load(text: str, intents: Iterable[Intent], source: str = "policy") -> Policy:
-    """Check Cedar text against the intents of this host; raises PolicyError that names file, rule and reason."""
-    schema_text = schema_of(intents)
+def load(
+    text: str, intents: Iterable[Intent], source: str = "policy", attributes: Mapping[str, str] | None = None
+) -> Policy:
+    """Check Cedar text against the intents of this host and what its targets tell (attribute -> Cedar type).
+
+    The rules that hold under every policy are added. Raises PolicyError that names file, line, rule and reason.
+    """
+    offered = list(intents)
+    schema = schema_of(offered, attributes)
     try:
-        listed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-        policies = cedarpy.PolicySet.from_str(text)
+        checked = cedarpy.Schema.from_str(schema)
     except ValueError as error:
-        raise PolicyError(f"{source}: not valid Cedar: {error}") from error
-    rules = {policy: _rule(source, policy, entry.get("annotations") or {}) for policy, entry in listed.items()}
-    for problem in cedarpy.validate_policies(text, schema_text).errors:
-        name = rules[problem.policy_id].id if problem.policy_id in rules else problem.policy_id
-        raise PolicyError(f"{source}: rule {name}: {problem.error}")
-    return Policy(hash_of(text), policies, cedarpy.Schema.from_str(schema_text), rules)
+        raise PolicyError(f"{source}: the catalogue makes no schema for rules: {error}") from error
+    read = partial(read_rules, intents=offered, schema=schema, attributes=attributes or {})
+    params = {intent.name: types_of_params(intent.schema) for intent in offered}
+    policy = Policy(hash_of(text), text, read(text, source=source), checked, params, read)
+    return policy.with_more(always(params), "always")
 
 
 def hash_of(text: str) -> str:
@@ -148,52 +251,31 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _rule(source: str, policy: str, notes: Mapping[str, str]) -> _Rule:
-    name = notes.get("id", policy)
-    asked = notes.get("approvers", "1")
-    if not asked.isdigit() or not 1 <= int(asked) <= 10:
-        raise PolicyError(f"{source}: rule {name}: @approvers must be a number from 1 to 10, not {asked!r}")
-    roles = tuple(role.strip() for role in notes.get("role", "admin,developer").split(",") if role.strip())
-    unknown = set(roles) - {"admin", "developer", "observer"}
-    if unknown:
-        raise PolicyError(f"{source}: rule {name}: @role names {', '.join(sorted(unknown))}, which is not a role")
-    return _Rule(name, notes.get("reason", ""), int(asked), roles)
+def _type_of(actor: Principal) -> str:
+    return KINDS.get(actor.kind, "Service")
 
 
-def schema_of(intents: Iterable[Intent]) -> str:
-    """The Cedar schema of a catalogue: an action an intent, grouped by effect."""
-    applies = (
-        "appliesTo { principal: [User, Agent, Service, Node], resource: [Target], "
-        "context: { approvals: Long, tainted: Bool, blast: Long, origin: String } }"
-    )
-    lines = [
-        "entity Role;",
-        *(f"entity {kind} in [Role];" for kind in _KINDS.values()),
-        "entity Target { kind: String, production: Bool, owner: String };",
-        # groups apply too, so that a rule about writes stands where a host has none
-        *(f'action "{effect.value}" {applies};' for effect in Effect),
-        *(f'action "{intent.name}" in ["{intent.effect.value}"] {applies};' for intent in intents),
-    ]
-    return "\n".join(lines)
-
-
-def _ids(rules: Iterable[_Rule]) -> tuple[str, ...]:
+def _ids(rules: Iterable[Rule]) -> tuple[str, ...]:
     return tuple(sorted({rule.id for rule in rules}))
 
 
-def _reason(rules: Iterable[_Rule]) -> str:
+def _reason(rules: Iterable[Rule]) -> str:
     return " ".join(dict.fromkeys(rule.reason for rule in rules if rule.reason))
 
 
-def _asks(asking: list[_Rule], holding: list[_Rule]) -> Verdict:
-    needed = max((rule.approvers for rule in asking), default=1)
-    strictest = max(asking, key=lambda rule: rule.approvers, default=_Rule("", "", 1, ("admin", "developer")))
-    people = "one person" if needed == 1 else f"{needed} people"
-    return Verdict(
-        decision=Decision.ASK,
-        rules=_ids([*asking, *holding]),
-        reason=_reason([*asking, *holding]),
-        would_allow=f"Approval by {people} with the role {' or '.join(strictest.roles)}.",
-        approvals=needed,
-        roles=strictest.roles,
-    )
+def _roles(asking: Sequence[Rule]) -> tuple[str, ...]:
+    """The roles that all who ask accept; where there is none, those of the strictest."""
+    asked = [rule for rule in asking if rule.roles]
+    common = [role for role in ROLES if all(role in rule.roles for rule in asked)]
+    if not asked:
+        return APPROVERS
+    return tuple(common) or max(asked, key=lambda rule: rule.approvers).roles
+
+
+def _asked(verdict: Verdict) -> str:
+    """Whose approval a verdict asks for, in words; empty if nobody's."""
+    if verdict.decision is not Decision.ASK:
+        return ""
+    people = "one person" if verdict.approvals == 1 else f"{verdict.approvals} people"
+    other = " other than who asked" if verdict.excludes_requester else ""
+    return f"approval by {people}{other} with the role {' or '.join(verdict.roles)}"

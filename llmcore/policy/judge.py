@@ -1,51 +1,125 @@
 """Works out the facts of a step, asks the policy, and sums a plan's verdicts up to what its approval needs.
 
-Used at proposal, at approval and before every step, so that all three ask the same question.
+Used at proposal, at approval and before every step, so that all three ask the same question. The clock is handed in;
+rules that people have approved for a while are added by `use`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Protocol
 
 from llmcore.plan import Decision, Effect, Origin, Principal, Step, Verdict
-from llmcore.policy.cedar import Facts, Policy
+from llmcore.policy.cedar import Policy
+from llmcore.policy.facts import Facts, Named, told_as
+from llmcore.policy.standing import StandingRule
 
 Attributes = Callable[[str], Mapping[str, Any]]
-"""Name of a target -> its attributes from the settings (`production`, `owner`, `kind`); empty if unknown."""
+"""Name of a target -> its attributes from the settings (`production`, `owner`, `kind`, ...); empty if unknown."""
 
 _ORDER = (Decision.ALLOW, Decision.ASK, Decision.DENY)
+_OWN = frozenset({"name", "kind", "production", "owner"})
+"""Attributes that have a fact of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+class Time(Protocol):
+    """What the judge needs of a clock."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+
 class Judge:
-    """The policy together with what this host knows of its targets."""
+    """The policy together with what this host knows of its targets and of the time."""
 
-    policy: Policy
-    attributes: Attributes
+    def __init__(self, policy: Policy, attributes: Attributes, clock: Time, zone: tzinfo = UTC) -> None:
+        """`zone` is where the hours and days of rules are meant."""
+        self._file = policy
+        self.policy = policy
+        """What decides now: the policy of the installation and the standing rules."""
+        self._attributes = attributes
+        self._clock = clock
+        self._zone = zone
 
-    def verdict(self, step: Step, actor: Principal, origin: Origin, approvals: int = 0) -> Verdict:
-        """What policy says of one step of a plan of that origin, with so many people's approval."""
-        targets = self._targets(step)
-        known = [self.attributes(target) for target in targets]
-        facts = Facts(
-            target=targets[0] if targets else "",
-            target_kind=next((str(found["kind"]) for found in known if "kind" in found), ""),
-            production=any(found.get("production") is True for found in known),
-            owner=next((str(found["owner"]) for found in known if "owner" in found), ""),
-            tainted=origin.tainted,
-            blast=step.preview.blast if step.preview else len(targets),
-            origin=origin.kind,
-            approvals=approvals,
-        )
-        return self.policy.decide(step, actor, facts)
+    def use(self, rules: Iterable[StandingRule]) -> None:
+        """Decide with these standing rules besides the policy of the installation, from now on."""
+        texts = [rule.cedar() for rule in rules if rule.intent in self._file]
+        self.policy = self._file.with_more("\n".join(texts), "standing") if texts else self._file
 
-    @staticmethod
-    def _targets(step: Step) -> Sequence[str]:
-        if step.preview:
-            return step.preview.targets
-        if step.effect is Effect.READ:
-            return ()
-        return [value for value in step.params.values() if isinstance(value, str)][:1]
+    def verdict(
+        self, step: Step, actor: Principal, origin: Origin, approvals: int = 0, confidence: int = 100
+    ) -> Verdict:
+        """What policy says of one step of a plan of that origin, with so many people's approval.
+
+        `confidence` is in per cent. A step with several targets is judged by the one that policy is strictest about.
+        """
+        policy = self.policy
+        now = self._clock.now()
+        local = datetime.fromtimestamp(now, self._zone)
+        targets = targets_of(step)
+        known: dict[str, Any] = {
+            "tainted": origin.tainted,
+            "blast": step.preview.blast if step.preview else len(targets),
+            "origin": origin.kind,
+            "approvals": approvals,
+            "confidence": confidence,
+            "params": policy.params_of(step),
+            "now": int(now),
+            "hour": local.hour,
+            "weekday": local.isoweekday(),
+        }
+        told = {about: None for about in self._about(step, targets)}
+        return _strictest([policy.decide(step, actor, Facts(**dict(about), **known)) for about in told])
+
+    def _about(self, step: Step, targets: Sequence[str]) -> Iterator[tuple[tuple[str, Any], ...]]:
+        """The facts about each target; the settings go before what the intent itself tells."""
+        further = step.preview.attributes if step.preview else {}
+        for target in targets or ("",):
+            found = {**further, **self._attributes(target)}
+            yield (
+                ("target", target),
+                ("target_kind", _text(found.get("kind"))),
+                ("production", found.get("production") is True),
+                ("owner", _text(found.get("owner"))),
+                ("attributes", _named(found)),
+            )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _named(found: Mapping[str, Any]) -> Named:
+    kinds = {str: "String", bool: "Bool", int: "Long"}
+    told = ((name, told_as(kinds.get(type(value), ""), value)) for name, value in sorted(found.items()))
+    return tuple((name, value) for name, value in told if value is not None and name not in _OWN)
+
+
+def targets_of(step: Step) -> Sequence[str]:
+    """What a step touches: what its preview told, else the first text among the params of a change."""
+    if step.preview:
+        return step.preview.targets
+    if step.effect is Effect.READ:
+        return ()
+    return [value for value in step.params.values() if isinstance(value, str)][:1]
+
+
+def _strictest(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict for all targets: a denial, else what all who ask want together."""
+    worst = max(verdicts, key=lambda verdict: (_ORDER.index(verdict.decision), verdict.approvals))
+    if len(verdicts) == 1 or worst.decision is not Decision.ASK:
+        return worst
+    asking = [verdict for verdict in verdicts if verdict.decision is Decision.ASK]
+    roles = [role for role in worst.roles if all(role in verdict.roles for verdict in asking)]
+    return Verdict(
+        decision=Decision.ASK,
+        rules=tuple(sorted({rule for verdict in asking for rule in verdict.rules})),
+        reason=" ".join(dict.fromkeys(verdict.reason for verdict in asking)),
+        would_allow=worst.would_allow,
+        approvals=worst.approvals,
+        roles=tuple(roles) or worst.roles,
+        excludes_requester=any(verdict.excludes_requester for verdict in asking),
+    )
 
 
 def approval_of(steps: Sequence[Step]) -> tuple[int, tuple[str, ...], bool]:

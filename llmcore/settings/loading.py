@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter
 
@@ -101,6 +102,14 @@ def _provider(name: str, known: set[str], key: str) -> str:
     return found
 
 
+def zone_exists(name: str) -> bool:
+    """True for UTC, and for a zone of the machine's time zone database."""
+    try:
+        return name == "UTC" or ZoneInfo(name) is not None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
 def _check_together(settings: Settings) -> None:
     """Raise SettingsError for settings that need each other."""
     for name in settings.llm.chain:
@@ -115,6 +124,11 @@ def _check_together(settings: Settings) -> None:
                 "llm.base_url: is missing, provider local needs it;"
                 " set LLMCORE_LLM__BASE_URL, for example to http://localhost:11434/v1."
             )
+    if not zone_exists(settings.policy.timezone):
+        raise SettingsError(
+            f"policy.timezone: there is no time zone {settings.policy.timezone!r} on this machine;"
+            " set LLMCORE_POLICY__TIMEZONE to a name such as Europe/Berlin, or install the package tzdata."
+        )
     tls = settings.server.tls
     if (tls.cert is None) != (tls.key is None):
         missing = "cert" if tls.cert is None else "key"

@@ -194,6 +194,8 @@ class PolicySettings:
     """Who may do what; no file: the default policy."""
 
     file: Path | None
+    timezone: str
+    """IANA name of the zone in which hours and days of rules are meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,18 @@ from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
 from llmcore.plan import Principal
 from llmcore.planner import Draft, Planner, PlanRequest
 from llmcore.ports import Finished, Model, ModelEvent, ModelRequest, Run, TextDelta, Usage
-from llmcore.session import ModelCalls, Proposer, Segments, Session, SessionOptions, Speaker, Understanding, snapshots
+from llmcore.redaction import Redactor
+from llmcore.session import (
+    ModelCalls,
+    Proposer,
+    Recorder,
+    Segments,
+    Session,
+    SessionOptions,
+    Speaker,
+    Understanding,
+    snapshots,
+)
 from llmcore.streams import Topics
 from tests.rooms import ANNA, POLICY, Rooms, rooms
 
@@ -148,8 +159,9 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
         vocabulary = {"targets": ["nginx", "shop"]}
         proposer = Proposer(house.catalog, house.host, house.judge, house.approvals, lambda: vocabulary)
         calls = ModelCalls()
+        recorder = Recorder(store, clock, Redactor(["s3cret"]).value, lambda: {"catalog": "c1", "policy": "p1"})
         understanding = Understanding(
-            house.catalog, planner, lambda _: voice, conversations, lambda: vocabulary, clock, calls
+            house.catalog, planner, lambda _: voice, conversations, lambda: vocabulary, clock, calls, recorder
         )
         segments = Segments(
             store=store,
@@ -160,6 +172,7 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
             executor=house.executor,
             audit=house.audit,
             clock=clock,
+            recorder=recorder,
         )
         session = Session(segments, topics, queue, SessionOptions(wait_s=30))
         topics.connect(watcher)

@@ -40,6 +40,7 @@ from llmcore.server import Rooms, Server
 from llmcore.session import (
     ModelCalls,
     Proposer,
+    Recorder,
     Segments,
     Session,
     SessionOptions,
@@ -258,6 +259,8 @@ async def _segments(base: Base) -> Segments:
         vocabulary=base.host.vocabulary,
     )
     calls = ModelCalls()
+    deciding = partial(_versions, base.host.catalog, base.judge)
+    recorder = Recorder(base.store, base.clock, base.redactor.value, deciding, options.recordings(base.settings))
     understanding = Understanding(
         catalog=base.host.catalog,
         planner=Planner(base.host.catalog, models({}), PlannerOptions()),
@@ -266,6 +269,7 @@ async def _segments(base: Base) -> Segments:
         vocabulary=base.host.vocabulary,
         clock=base.clock,
         calls=calls,
+        recorder=recorder,
     )
     return Segments(
         store=base.store,
@@ -276,6 +280,7 @@ async def _segments(base: Base) -> Segments:
         executor=Executor(base.store, base.host.caller, base.host.catalog, base.judge, base.audit, base.clock),
         audit=base.audit,
         clock=base.clock,
+        recorder=recorder,
     )
 
 

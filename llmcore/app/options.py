@@ -19,6 +19,7 @@ from llmcore.adapters import host as machine
 from llmcore.catalog import Catalog, CatalogError
 from llmcore.providers import LLMOptions, ProviderSettings, Retry, Timeouts
 from llmcore.server import ServerOptions
+from llmcore.session import RecordingOptions
 from llmcore.settings import Settings, Target
 from llmcore.templates import Template, bundled_template
 
@@ -138,6 +139,11 @@ def server(settings: Settings) -> ServerOptions:
         max_json_depth=settings.limits.json_depth,
         queue_bytes=settings.limits.client_buffer_bytes,
     )
+
+
+def recordings(settings: Settings) -> RecordingOptions:
+    """How long it is kept how requests were understood."""
+    return RecordingOptions(days=settings.audit.recordings_days)
 
 
 def accounts(settings: Settings) -> AccountOptions:

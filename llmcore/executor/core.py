@@ -203,7 +203,9 @@ class Executor:
         except Drifted:
             raise
         except LLMCoreError as refused:
-            return result_of(step, StepState.FAILED, attempt, None, refused_json(refused))
+            error = refused_json(refused)
+            await self.audit.record("step.refused", course.actor, **_facts(course, step), attempt=number, error=error)
+            return result_of(step, StepState.FAILED, attempt, None, error)
         if preview is not None:  # of the first attempt: a later one sees what an earlier one left half done
             attempt = replace(attempt, before=course.befores.setdefault(step.id, preview.before))
         step = replace(step, preview=preview) if preview else step
@@ -212,11 +214,8 @@ class Executor:
             self.audit.record(
                 "step.begin",
                 course.actor,
-                run_id=course.run_id,
-                plan_id=course.plan.plan_id,
+                **_facts(course, step),
                 digest=course.plan.digest,
-                step_id=step.id,
-                intent=step.intent,
                 params=params,
                 attempt=number,
             ),
@@ -232,9 +231,7 @@ class Executor:
         """Record that a step did not begin after all; raises Fenced or Stopped."""
         if begun is Begun.FENCED:
             raise Fenced(course.run_id)
-        await self.audit.record(
-            "step.refused", course.actor, run_id=course.run_id, step_id=step.id, intent=step.intent, why=begun.value
-        )
+        await self.audit.record("step.refused", course.actor, **_facts(course, step), why=begun.value)
         if begun is Begun.STOPPED:
             raise Stopped("All runs were ordered to stop.", run_id=course.run_id)
 
@@ -306,18 +303,21 @@ class Executor:
     ) -> StepResult:
         """Write down what came of an attempt; unless `once`, until the store takes it: nobody else knows it."""
         ended = replace(attempt, outcome=state.value, result=value, error=error, finished_at=rfc3339(self.clock.now()))
-        facts = {"run_id": course.run_id, "plan_id": course.plan.plan_id, "step_id": step.id, "intent": step.intent}
+        facts = {**_facts(course, step), "attempt": attempt.attempt, "state": state.value, "error": error}
         counted, _ = await asyncio.gather(
             _written(lambda: self.store.attempt_end(ended, course.lease), once),
-            _written(
-                lambda: self.audit.record("step.end", course.actor, **facts, state=state.value, error=error), once
-            ),
+            _written(lambda: self.audit.record("step.end", course.actor, result=value, **facts), once),
         )
         if not counted and not once:
             raise Fenced(course.run_id)
         result = result_of(step, state, ended, value, error)
         course.results[step.id] = result
         return result
+
+
+def _facts(course: Course, step: Step) -> dict[str, Any]:
+    """What every record of a step says."""
+    return {"run_id": course.run_id, "plan_id": course.plan.plan_id, "step_id": step.id, "intent": step.intent}
 
 
 async def _written(write: Callable[[], Awaitable[T]], once: bool) -> T:

@@ -8,6 +8,7 @@ segment's last event. Knows no transport and no vendor. Every segment ends with 
 from llmcore.session.flow import Session, SessionOptions
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import ModelCalls
+from llmcore.session.recording import Recorder, RecordingOptions
 from llmcore.session.reply import display_of
 from llmcore.session.segments import Segments
 from llmcore.session.speaking import Speaker
@@ -17,6 +18,8 @@ from llmcore.session.understanding import Understanding
 __all__ = [
     "ModelCalls",
     "Proposer",
+    "Recorder",
+    "RecordingOptions",
     "Segments",
     "Session",
     "SessionOptions",

@@ -19,8 +19,10 @@ from llmcore.plan import TERMINAL, OnError, Plan, PlanStatus, Step, StepResult, 
 from llmcore.ports import Clock, Store
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import results_request
+from llmcore.session.recording import Recorder
 from llmcore.session.reply import results_of, text_of
 from llmcore.session.speaking import Speaker, say
+from llmcore.session.trail import tell_plan
 from llmcore.session.turn import Turn
 from llmcore.session.undoing import INLINE, changes, compensation, left_text, taken_back, wants_undo
 
@@ -39,6 +41,7 @@ class Carrying:
     executor: Executor
     audit: Audit
     clock: Clock
+    recorder: Recorder
 
     async def carry_out(self, turn: Turn) -> AsyncIterator[Event]:
         """An approved plan: run what is left of it."""
@@ -201,6 +204,9 @@ class Carrying:
     async def _keep(self, turn: Turn) -> None:
         """Store the plan as it is now; refused if somebody else has changed it meanwhile."""
         turn.planned = self.proposer.approvals.sealed(turn.plan)
+        if turn.stored is None or (turn.stored.digest is None and turn.plan.digest is not None):
+            self.recorder.planned(turn, turn.plan)
+            await tell_plan(self.audit, turn.plan)
         if turn.stored is None:  # the run first: after a crash it finds its plan, or begins anew without one
             turn.run = replace(turn.run, plan_id=turn.plan.plan_id)
             await asyncio.gather(self.store.run_put(turn.run), self.store.plan_put(turn.plan))

@@ -19,6 +19,7 @@ from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState,
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
+from llmcore.session.trail import tell_plan
 from llmcore.session.turn import Turn
 from llmcore.session.worker import Worker
 from llmcore.streams import Topics
@@ -90,10 +91,8 @@ class Session:
         """
         judged = self._do.proposer.judged(plan)
         refused = self._do.proposer.refusal(judged)
-        await self._do.audit.record(
-            "plan.propose", plan.requester, plan_id=plan.plan_id, steps=[step.intent for step in plan.steps]
-        )
         if refused is not None and refused.verdict is not None:
+            await tell_plan(self._do.audit, judged, denied=True)
             raise Forbidden(
                 f"Policy does not allow {refused.intent}: {refused.verdict.reason}",
                 step_id=refused.id,
@@ -109,11 +108,13 @@ class Session:
             await self._do.understanding.conversations.touch(conversation)
         if not reads:
             sealed = await self._do.proposer.sealed(judged, {})
+            await tell_plan(self._do.audit, sealed)
             await self._do.store.plan_put(sealed)
             self._show(sealed)
             return await self._start(sealed) if start and not asks else sealed
         prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=f"rn_{uuid4().hex}")
         with self._beginning(plan.plan_id):
+            await tell_plan(self._do.audit, prepared)
             await self._do.store.plan_put(prepared)
             started = await self._start(prepared)
         return await self._after(started.run_id or "", started)

@@ -37,6 +37,8 @@ class Turn:
     """Notes kept with the reply's message."""
     held: str = ""
     """Why a step may not begin as it was approved, if so."""
+    recording: dict[str, Any] = field(default_factory=dict)
+    """How the words of this turn were understood, so far."""
     elsewhere: Plan | None = None
     """Another plan that this turn has changed, which its own viewers are to see."""
     message_id: str = field(default_factory=lambda: f"ms_{uuid4().hex}")

@@ -15,6 +15,7 @@ from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
 from llmcore.ports import Clock, Model, Run, StoredMessage, rfc3339
 from llmcore.session.proposal import Vocabulary
 from llmcore.session.prose import ModelCalls, with_context
+from llmcore.session.recording import Recorder, Tape
 from llmcore.session.turn import Turn
 
 Models = Callable[[Mapping[str, Any]], Model]
@@ -32,6 +33,7 @@ class Understanding:
     vocabulary: Vocabulary
     clock: Clock
     calls: ModelCalls
+    recorder: Recorder
 
     async def understood(
         self, turn: Turn, window: Window, stored: Sequence[StoredMessage]
@@ -51,24 +53,24 @@ class Understanding:
             untrusted=window.untrusted,
             mode=asked["mode"],
         )
-        draft = await self._drafted(turn, request)
+        before = _asked_before(stored) if request.pending else ""
+        tape = Tape(self.models(asked["options"]))
+        async with self.calls.watched(turn.run.topic):
+            draft = await self.drafted(request, tape)
+        self.recorder.drafted(turn, request, tape, draft, before)
         turn.usage += draft.usage
         turn.answered_by, turn.kind = draft.answered_by, draft.kind
         turn.meta |= kept(draft)
         if draft.kind != "plan":
             return draft, None
-        return draft, self.plan_of(turn, draft, _asked_before(stored) if request.pending else "")
+        return draft, self.plan_of(turn, draft, before)
 
-    async def _drafted(self, turn: Turn, request: PlanRequest) -> Draft:
-        """What the planner makes of it, with the model that the chat chose; the call ends if nobody reads any more.
+    async def drafted(self, request: PlanRequest, model: Model) -> Draft:
+        """What the planner makes of it with the model that the chat chose.
 
         A request for what this caller may never do is recognised too, so that policy can say why not.
         """
-        options = turn.run.request["options"]
-        chosen = "provider" in options or "model" in options
-        planner = self.planner.over(self.planner, self.models(options)) if chosen else self.planner
-        async with self.calls.watched(turn.run.topic):
-            draft = await planner.plan(request)
+        draft = await self.planner.over(self.planner, model).plan(request)
         everything = list(self.catalog)
         if draft.kind != "none" or len(request.visible) == len(everything):
             return draft

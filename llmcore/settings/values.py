@@ -207,6 +207,13 @@ class ApprovalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """What is kept to look back at."""
+
+    recordings_days: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds against overload, in bytes and levels."""
 
@@ -245,6 +252,7 @@ class Settings:
     templates: TemplateSettings
     policy: PolicySettings
     approval: ApprovalSettings
+    audit: AuditSettings
     limits: Limits
     stats: Stats
     log: Log

@@ -1,0 +1,277 @@
+"""Keeps how each request of a chat was understood, so that it can be planned again later: `llmcore replay`.
+
+Called by understanding (what the planner read and said) and by carrying (the plan that came of it). Nothing here may
+disturb a turn: recordings are handed to the store without waiting, and what cannot be kept is only told to the log.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, fields
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, cast
+
+import llmcore.planner
+from llmcore.audit import canonical
+from llmcore.errors import LLMCoreError
+from llmcore.plan import Plan, plan_json
+from llmcore.planner import Draft, DraftStep, PlanRequest
+from llmcore.ports import Clock, Message, Model, ModelEvent, ModelRequest, Store, TextDelta, rfc3339
+from llmcore.session.turn import Turn
+
+CUT = "… (cut)"
+_CUTS = ((20_000, 1_000), (4_000, 300), (800, 60), (100, 10))
+"""Longest text and longest list, tried one after the other until a recording is small enough."""
+_DAY_S = 86_400.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingOptions:
+    """How much is kept, and how long."""
+
+    days: float = 90.0
+    """0 keeps none."""
+    max_bytes: int = 262_144
+
+
+class Tape:
+    """A model whose requests and replies are noted; otherwise it is the model inside."""
+
+    def __init__(self, model: Model) -> None:
+        """Listen to `model`."""
+        self._model = model
+        self.exchanges: list[dict[str, Any]] = []
+
+    @property
+    def name(self) -> str:
+        """Of the model inside."""
+        return self._model.name
+
+    @property
+    def available(self) -> bool:
+        """Of the model inside."""
+        return self._model.available
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """As the port says."""
+        noted = request_json(request)
+        exchange: dict[str, Any] = {"request": noted, "request_sha256": _hash(noted), "reply": ""}
+        self.exchanges.append(exchange)
+        try:
+            async with aclosing(cast(AsyncGenerator[ModelEvent, None], self._model.stream(request))) as events:
+                async for event in events:
+                    exchange |= _heard(exchange, event)
+                    yield event
+        except LLMCoreError as error:
+            exchange["error"] = {"error": error.code, "message": error.message}
+            raise
+
+
+def _heard(exchange: Mapping[str, Any], event: ModelEvent) -> dict[str, Any]:
+    if isinstance(event, TextDelta):
+        return {"reply": exchange["reply"] + event.text}
+    usage = event.usage
+    return {
+        "reason": event.reason,
+        "provider": event.provider,
+        "model": event.model,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+    }
+
+
+class Recorder:
+    """Keeps recordings; made once, in `app`."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        redact: Callable[[Any], Any],
+        versions: Callable[[], Mapping[str, str]],
+        options: RecordingOptions | None = None,
+    ) -> None:
+        """`redact` takes secrets out of a JSON value; `versions` are those of catalogue and policy."""
+        self._store = store
+        self._clock = clock
+        self._redact = redact
+        self._versions = versions
+        self.options = options or RecordingOptions()
+
+    def versions(self) -> dict[str, str]:
+        """Of all that a plan depends on, as they are now."""
+        return {**self._versions(), "planner": planner_version()}
+
+    def drafted(self, turn: Turn, request: PlanRequest, tape: Tape, draft: Draft, before: str) -> None:
+        """Note what the planner read and made of it; `before` are words of an earlier request that these complete."""
+        if not turn.recording:
+            turn.recording = {
+                "run_id": turn.run.run_id,
+                "owner": {"name": turn.run.owner.name, "role": turn.run.owner.role, "kind": turn.run.owner.kind},
+                "options": dict(turn.run.request.get("options", {})),
+                "rounds": [],
+            }
+        turn.recording["rounds"].append(
+            {
+                "at": rfc3339(self._clock.now()),
+                "versions": self.versions(),
+                "request": planning_json(request),
+                "before": before,
+                "model": tape.name if tape.available else None,
+                "exchanges": tape.exchanges,
+                "draft": draft_json(draft),
+                "plan": None,
+            }
+        )
+        self._keep(turn)
+
+    def planned(self, turn: Turn, plan: Plan) -> None:
+        """Note the plan that came of the last draft, with what policy said of it at this moment."""
+        if turn.recording:
+            turn.recording["rounds"][-1] |= {"plan": plan_json(plan), "judged_at": rfc3339(self._clock.now())}
+            self._keep(turn)
+
+    def _keep(self, turn: Turn) -> None:
+        if self.options.days <= 0:
+            return
+        try:
+            self._store.admit()
+            document = self._bounded(turn.recording)
+            writing = self._store.recording_submit(turn.run.run_id, self._clock.now(), document)
+        except LLMCoreError as error:
+            _not_kept(turn.run.run_id, error)
+        else:
+            writing.add_done_callback(partial(_written, turn.run.run_id))
+
+    def _bounded(self, recording: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The recording without secrets and not too large; it says if it is no longer what the planner read."""
+        told = self._redact(recording)
+        told |= {"redacted": canonical(told) != canonical(recording), "cut": False}
+        if len(canonical(told)) > self.options.max_bytes:  # the hash is enough to see that a prompt has changed
+            for exchange in (exchange for part in told["rounds"] for exchange in part["exchanges"]):
+                exchange["request"] = CUT
+        for chars, items in _CUTS:
+            if len(canonical(told)) <= self.options.max_bytes:
+                break
+            told = {**cut(told, chars, items), "cut": True}
+        return cast(Mapping[str, Any], told)
+
+    async def forget(self) -> int:
+        """Remove recordings that are too old; returns how many. Raises Unavailable."""
+        return await self._store.recordings_forget(self._clock.now() - self.options.days * _DAY_S)
+
+
+def _written(run_id: str, writing: asyncio.Future[None]) -> None:
+    error = None if writing.cancelled() else writing.exception()
+    if error is not None:
+        _not_kept(run_id, error)
+
+
+def _not_kept(run_id: str, error: BaseException) -> None:
+    log.warning("a recording is not kept: %s", error, extra={"action": "recording", "run": run_id})
+
+
+def cut(value: Any, chars: int, items: int) -> Any:
+    """A JSON value whose texts and lists are not longer than that; what was cut says so."""
+    if isinstance(value, str):
+        return value if len(value) <= chars else value[:chars] + CUT
+    if isinstance(value, Mapping):
+        return {key: cut(inner, chars, items) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [cut(inner, chars, items) for inner in value[:items]]
+    return value
+
+
+@cache
+def planner_version() -> str:
+    """Changes with any line of the planner."""
+    hashed = hashlib.sha256()
+    for folder in llmcore.planner.__path__:
+        for path in sorted(Path(folder).glob("*.py")):
+            hashed.update(path.name.encode() + b"\n" + path.read_bytes())
+    return hashed.hexdigest()[:16]
+
+
+# --- values as JSON and back ---------------------------------------------------------------------------------------
+
+
+def request_json(request: ModelRequest) -> dict[str, Any]:
+    """What a model was asked."""
+    return {
+        "messages": [_message_json(message) for message in request.messages],
+        "schema": request.schema,
+        "model": request.model,
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+    }
+
+
+def _message_json(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.content}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+_OWN = frozenset({"principal", "visible", "history", "pending"})
+
+
+def planning_json(request: PlanRequest) -> dict[str, Any]:
+    """All that the planner read, except who asked."""
+    plain = {field.name: getattr(request, field.name) for field in fields(request) if field.name not in _OWN}
+    return {
+        **plain,
+        "vocabulary": {name: list(values) for name, values in request.vocabulary.items()},
+        "visible": [intent.name for intent in request.visible],
+        "history": [_message_json(message) for message in request.history],
+        "pending": draft_json(request.pending) if request.pending else None,
+    }
+
+
+def planning_from_json(data: Mapping[str, Any], **now: Any) -> PlanRequest:
+    """The request again; `now` are `principal` and `visible`. What a later version does not know is left out."""
+    known = {field.name for field in fields(PlanRequest)} - _OWN
+    return PlanRequest(
+        **{name: value for name, value in data.items() if name in known},
+        history=tuple(Message(one["role"], one["content"]) for one in data["history"]),
+        pending=draft_from_json(data["pending"]) if data["pending"] else None,
+        **now,
+    )
+
+
+def draft_json(draft: Draft) -> dict[str, Any]:
+    """What the planner made of it, without what it cost."""
+    return {
+        "kind": draft.kind,
+        "steps": steps_json(draft),
+        "text": draft.text,
+        "answered_by": draft.answered_by,
+        "confidence": draft.confidence,
+        "missing": list(draft.missing),
+        "nearest": list(draft.nearest),
+        "tainted": draft.tainted,
+    }
+
+
+def steps_json(draft: Draft) -> list[dict[str, Any]]:
+    """The steps of a draft."""
+    return [
+        {"intent": step.intent, "params": dict(step.params), "needs": list(step.needs), "when": step.when}
+        for step in draft.steps
+    ]
+
+
+def draft_from_json(data: Mapping[str, Any]) -> Draft:
+    """The opposite of `draft_json`."""
+    steps = tuple(DraftStep(**{**step, "needs": tuple(step["needs"])}) for step in data["steps"])
+    listed = {name: tuple(data[name]) for name in ("missing", "nearest")}
+    return Draft(**{**data, **listed, "steps": steps})

@@ -9,7 +9,17 @@ from llmcore.plan.diff import step_diff
 from llmcore.plan.order import ancestors, feeding_reads
 from llmcore.plan.references import is_reference, references
 from llmcore.plan.seal import genuine, seal
-from llmcore.plan.shapes import RawStep, Shape, Values, fill, generalise, is_placeholder, placeholders
+from llmcore.plan.shapes import (
+    RawStep,
+    Shape,
+    Values,
+    fill,
+    generalise,
+    is_placeholder,
+    placeholders,
+    tokens,
+    written,
+)
 from llmcore.plan.values import (
     DEFAULT_TIMEOUT_S,
     EVERYBODY,
@@ -77,4 +87,6 @@ __all__ = [
     "step_diff",
     "step_from_json",
     "step_json",
+    "tokens",
+    "written",
 ]

@@ -56,13 +56,14 @@ def placeholders(value: Any) -> Iterator[str]:
             yield from placeholders(inner)
 
 
-def generalise(steps: Sequence[RawStep], values: Values) -> list[dict[str, Any]]:
+def generalise(steps: Sequence[RawStep], values: Values, *, inside: bool = True) -> list[dict[str, Any]]:
     """The steps with each whole-word occurrence of a value in their params replaced by its param.
 
+    Without `inside` only where a value stands alone.
     Numbers are replaced where one stands alone, and inside texts. Names of intents, ids, conditions and references are
     code, so they stay as they are. `fill` with the same values gives back the same steps.
     """
-    finder = _Finder(values)
+    finder = _Finder(values, inside)
     return [{**step, "params": finder.replaced(step.get("params", {}))} for step in steps]
 
 
@@ -79,13 +80,13 @@ def written(value: Any) -> str:
 class _Finder:
     """Finds the values in texts: all at once, the longest first, in one pass."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, inside: bool) -> None:
         self._values = {name: value for name, value in values.items() if not isinstance(value, bool) and value != ""}
         self._names: dict[str, str] = {}
         for name, value in self._values.items():
             self._names.setdefault(written(value), name)
         known = sorted(self._names, key=len, reverse=True)
-        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)") if known else None
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)") if known and inside else None
 
     def replaced(self, value: Any) -> Any:
         if is_reference(value) or is_placeholder(value):
@@ -167,7 +168,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         """Take the text apart; BadParams if it cannot be matched without guessing."""
-        object.__setattr__(self, "pieces", tuple(map(self._piece, _tokens(self.text))))
+        object.__setattr__(self, "pieces", tuple(map(self._piece, tokens(self.text))))
         if len(self.text) > MAX_TEXT or not any(
             piece.slot is None and any(map(str.isalpha, piece.before)) for piece in self.pieces
         ):
@@ -187,7 +188,7 @@ class Shape:
     @staticmethod
     def words(text: str) -> int:
         """How many words have to match, or have to be there to be matched; 0 for a text that is too long."""
-        return len(_tokens(text)) if len(text) <= MAX_TEXT else 0
+        return len(tokens(text)) if len(text) <= MAX_TEXT else 0
 
     def says_same(self, other: "Shape") -> bool:
         """True if both have the same words, with slots at the same places, whatever those are called."""
@@ -198,11 +199,11 @@ class Shape:
 
     def match(self, text: str) -> dict[str, Any] | None:
         """The values of the slots where the text has this shape, else None. A value twice has to be the same twice."""
-        tokens = _tokens(text) if len(text) <= MAX_TEXT else []
-        if len(tokens) != len(self.pieces):
+        said = tokens(text) if len(text) <= MAX_TEXT else []
+        if len(said) != len(self.pieces):
             return None
         found: dict[str, Any] = {}
-        for piece, token in zip(self.pieces, tokens, strict=True):
+        for piece, token in zip(self.pieces, said, strict=True):
             if piece.slot is None:
                 if not _same(token, piece.before):
                     return None
@@ -229,8 +230,11 @@ class Shape:
         return text if _is_bare(text) else None
 
 
-def _tokens(text: str) -> list[str]:
-    """The words of a text, courtesies and the full stop of the last one left out; never a question's mark."""
+def tokens(text: str) -> list[str]:
+    """The words of a text as shapes see them: what stands in quotes is one word.
+
+    Courtesies and the full stop of the last one are left out; never the mark of a question.
+    """
     found: list[str] = _TOKEN.findall(text)
     if found:
         found[-1] = found[-1].rstrip(".!")

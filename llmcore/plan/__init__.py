@@ -7,7 +7,7 @@ from llmcore.plan.codec import digest, plan_from_json, plan_json, principal_json
 from llmcore.plan.conditions import condition_sources, holds, renamed_sources
 from llmcore.plan.diff import step_diff
 from llmcore.plan.order import ancestors, feeding_reads
-from llmcore.plan.references import is_reference, references
+from llmcore.plan.references import is_reference, references, renamed_references
 from llmcore.plan.seal import genuine, seal
 from llmcore.plan.shapes import (
     RawStep,
@@ -82,6 +82,7 @@ __all__ = [
     "plan_json",
     "principal_json",
     "references",
+    "renamed_references",
     "renamed_sources",
     "seal",
     "step_diff",

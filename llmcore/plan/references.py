@@ -12,6 +12,15 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("$from"), str) and set(value) <= {"$from", "path"}
 
 
+def renamed_references(value: Any, names: Mapping[str, str]) -> Any:
+    """A JSON value whose references name other steps: old id -> new id."""
+    if is_reference(value):
+        return {**value, "$from": names.get(value["$from"], value["$from"])}
+    if isinstance(value, Mapping):
+        return {key: renamed_references(inner, names) for key, inner in value.items()}
+    return [renamed_references(inner, names) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def references(value: Any) -> Iterator[Mapping[str, Any]]:
     """All references inside a JSON value."""
     if is_reference(value):

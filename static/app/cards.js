@@ -7,7 +7,8 @@
 import { html } from "../vendor/preact.js";
 import { ago, plural, visible } from "./format.js";
 import { Icon } from "./icons.js";
-import { answerCard, cardTitle, complain } from "./store.js";
+import { answerCard, cardTitle } from "./store.js";
+import { complain } from "./voice.js";
 import { Fields } from "./value.js";
 
 /** @typedef {import("./store.js").Entry} Entry */

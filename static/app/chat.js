@@ -8,7 +8,8 @@ import { Message } from "./message.js";
 import { PlanCard } from "./plan-card.js";
 import { modelIsOn } from "./status.js";
 import { goToEnd, stickToEnd, watchScroll } from "./scroll.js";
-import { current, intents, newConversation, openPlan, send, serverStatus } from "./store.js";
+import { current, intents, newConversation, openPlan, send, serverStatus, view } from "./store.js";
+import { View } from "./views.js";
 
 /** Requests that work on any machine; each needs its intent. */
 const EXAMPLES = [
@@ -75,6 +76,7 @@ function PlanAlone({ id }) {
 }
 
 export function Chat() {
+  if (view.value !== "chat") return html`<${View} />`;
   if (openPlan.value) return html`<${PlanAlone} id=${openPlan.value} />`;
   return html`<${Log} /><div class="dock"><div class="column"><${Composer} /></div></div>`;
 }

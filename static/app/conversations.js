@@ -5,7 +5,6 @@ import { confirmDialog } from "./dialog.js";
 import { ago } from "./format.js";
 import { Icon } from "./icons.js";
 import {
-  complain,
   current,
   deleteConversation,
   entries,
@@ -14,12 +13,14 @@ import {
   openConversation,
   openPlan,
   renameConversation,
+  view,
 } from "./store.js";
+import { complain } from "./voice.js";
 
 /** @param {{picked: () => void}} props called when something was chosen (closes the drawer on phones) */
 export function Conversations({ picked }) {
   const [renaming, setRenaming] = useState("");
-  const shown = openPlan.value ? null : current.value.id.value;
+  const shown = openPlan.value || view.value !== "chat" ? null : current.value.id.value;
   return html`<nav aria-label="Conversations">
     <button type="button" class="new" onClick=${() => (newConversation(), picked())}><${Icon} name="plus" />New conversation</button>
     <h2>Conversations</h2>

@@ -13,7 +13,9 @@ import { Login } from "./login.js";
 import { Notices } from "./notices.js";
 import { Rail } from "./rail.js";
 import { cards, connection, current, openPlan, start, stop, waitingPlans } from "./store.js";
+import { HoldBanner, StopAll } from "./stop-all.js";
 import { ThemeButton } from "./theme.js";
+import { ViewLinks, viewTitle } from "./views.js";
 
 const STATES = { connecting: "Connecting…", online: "Connected", offline: "Connection lost. Trying again…" };
 
@@ -33,6 +35,7 @@ function Panel() {
       <aside class="left" aria-label="Navigation">
         <div class="brand"><${Mark} /><h1>llmcore</h1></div>
         <${Conversations} picked=${close} />
+        <div class="more"><${ViewLinks} picked=${close} /><${StopAll} /></div>
         <div class="account">
           <span class="grow name" title=${session.value?.user}>${session.value?.user}</span>
           <${ThemeButton} />
@@ -43,13 +46,14 @@ function Panel() {
       <main>
         <header class="top">
           <button type="button" class="quiet icon-only narrow" aria-label="Conversations" aria-expanded=${drawer === "left"} onClick=${toggle("left")}><${Icon} name="menu" /></button>
-          <h2 class="grow">${openPlan.value ? "Plan" : current.value.title.value || "New conversation"}</h2>
+          <h2 class="grow">${title()}</h2>
           <span class="connection ${connection.value}" role="status"><span class="lamp"></span><span class="words">${STATES[connection.value]}</span></span>
           <button type="button" class="quiet" aria-label="What can be done" onClick=${() => setDialog("intents")}><${Icon} name="grid" /><span class="wide-only">What can be done</span></button>
           <button type="button" class="quiet icon-only medium" aria-label=${news ? `Overview, ${news} new` : "Overview"} aria-expanded=${drawer === "right"} onClick=${toggle("right")}>
             <${Icon} name="side" />${news > 0 && html`<span class="count">${news}</span>`}
           </button>
         </header>
+        <${HoldBanner} />
         <${Chat} />
       </main>
       <aside class="right" aria-label="Overview"><${Rail} picked=${close} /></aside>
@@ -59,6 +63,11 @@ function Panel() {
     <${Question} />
     ${dialog === "keys" && html`<${KeysHelp} close=${() => setDialog("")} />`}
     ${dialog === "intents" && html`<${IntentsBrowser} close=${() => setDialog("")} />`}`;
+}
+
+/** What is shown. */
+function title() {
+  return viewTitle() || (openPlan.value ? "Plan" : current.value.title.value || "New conversation");
 }
 
 /** @param {Event} event */

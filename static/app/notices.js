@@ -3,7 +3,7 @@
 import { html } from "../vendor/preact.js";
 import { visible } from "./format.js";
 import { Icon } from "./icons.js";
-import { closeToast, spoken, toasts } from "./store.js";
+import { closeToast, spoken, toasts } from "./voice.js";
 
 const LEVELS = { 1: "info", 2: "success", 3: "warning", 4: "error" };
 const WORDS = { 1: "Note", 2: "Done", 3: "Warning", 4: "Error" };

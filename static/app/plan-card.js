@@ -4,56 +4,81 @@
  * Cards come only from typed plan events and RPC answers, never from model text, and stand outside the Markdown.
  */
 
-import { html, useEffect, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { Aftermath } from "./aftermath.js";
 import { Decision } from "./decision.js";
-import { left, plural, provider, shortDigest, visible } from "./format.js";
+import { Expiry } from "./expiry.js";
+import { ago, plural, provider, shortDigest, visible } from "./format.js";
 import { Icon } from "./icons.js";
-import { planSignal } from "./plans.js";
-import { DECIDED, DECISIONS, EFFECTS, STATUSES, blast, changing, isOpen, isReversible } from "./plan-rules.js";
-import { complain, intents, planCall, rpc } from "./store.js";
-import { Preview } from "./plan-preview.js";
-import { Fields } from "./value.js";
+import { PlanDiff, stepChanges } from "./plan-diff.js";
+import { Graph, isBranched } from "./plan-graph.js";
+import { EFFECTS, STATUSES, asksApproval, blast, changing, isOpen } from "./plan-rules.js";
+import { Step } from "./plan-step.js";
+import { earlierPlan, planSignal } from "./plans.js";
+import { readOn } from "./scroll.js";
+import { rpc } from "./store.js";
 
-const STATES = {
-  pending: ["ring", "Pending"],
-  running: ["dot", "Running"],
-  done: ["check", "Done"],
-  failed: ["cross", "Failed"],
-  skipped: ["dash", "Skipped"],
-  unknown: ["question", "May or may not have happened"],
-  undone: ["undo", "Taken back"],
-};
-const TROUBLE = ["failed", "waiting", "needs_human", "cancelled"];
+const TROUBLE = ["failed", "waiting", "needs_human", "cancelled", "undone"];
 
 /** @param {{id: string}} props */
 export function PlanCard({ id }) {
   const plan = planSignal(id).value;
+  const [notice, setNotice] = useState("");
+  const next = useNext(plan);
   if (!plan) return html`<p class="muted">Loading the plan…</p>`;
-  if (["running", "done"].includes(plan.status) && changing(plan).length === 0)
-    return html`<${ReadSummary} plan=${plan} />`;
+  const onlyReads = changing(plan).length === 0;
+  if (["running", "done"].includes(plan.status) && onlyReads)
+    return html`<${ReadSummary} plan=${plan} place=${next.place} />`;
   return html`<section class="plan effect-${plan.effect} status-${plan.status}" aria-labelledby="plan-${id}" data-plan=${id}>
     <header>
       <div>
-        <p class="eyebrow"><${Icon} name="shield" />${changing(plan).length ? EFFECTS[plan.effect] : "Plan"}</p>
+        <p class="eyebrow"><${Icon} name="shield" />${onlyReads ? "Plan" : EFFECTS[plan.effect]}</p>
         <h3 id="plan-${id}">${visible(plan.title || plan.request || "Plan")}</h3>
       </div>
       <span class="chip status">${STATUSES[plan.status] ?? plan.status}</span>
     </header>
     <${About} plan=${plan} />
     ${plan.origin?.tainted && html`<${Taint} plan=${plan} />`}
+    ${plan.status === "waiting" && html`<${Waits} plan=${plan} />`}
+    ${isBranched(plan.steps) && html`<${Graph} steps=${plan.steps} />`}
     <${Steps} plan=${plan} />
-    ${isOpen(plan) ? html`<${Decision} key=${plan.digest} plan=${plan} />` : html`<${Aftermath} plan=${plan} />`}
+    ${isOpen(plan) && html`<div ref=${next.changes} tabindex="-1"><${Changed} plan=${plan} /></div>`}
+    ${notice && html`<p class="banner error" role="alert"><${Icon} name="warning" /><span>${visible(notice)}</span></p>`}
+    ${
+      asksApproval(plan)
+        ? html`<${Decision} key=${plan.digest} plan=${plan} notice=${setNotice} decided=${next.decided} />`
+        : html`<${Aftermath} plan=${plan} place=${next.place} />`
+    }
   </section>`;
 }
 
-/** Reads that ran at once: one line each, the whole on demand. @param {{plan: any}} props */
-function ReadSummary({ plan }) {
+/**
+ * Where the reader goes once a decision is made: to what happens next, or to what an edit changed.
+ * @param {any} plan
+ */
+function useNext(plan) {
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  const changes = useRef(/** @type {HTMLElement | null} */ (null));
+  const [made, setMade] = useState("");
+  useEffect(() => {
+    const goal = made === "edited" ? changes.current : plan && !asksApproval(plan) ? place.current : null;
+    if (!made || !goal) return;
+    setMade("");
+    goal.focus({ preventScroll: true });
+    readOn(goal);
+  }, [made, plan?.status]);
+  return { place, changes, decided: setMade };
+}
+
+/** Reads that ran at once: one line each, the whole on demand. @param {{plan: any, place: any}} props */
+function ReadSummary({ plan, place }) {
   const calls = plan.steps.map((/** @type {any} */ step) => step.intent).join(", ");
   return html`<details class="reads" data-plan=${plan.plan_id}>
-    <summary>
+    <summary ref=${place}>
       <${Icon} name=${plan.status === "done" ? "check" : "dot"} />
-      ${STATUSES[plan.status] ?? plan.status}: <span class="mono">${calls}</span>
+      ${STATUSES[plan.status] ?? plan.status}: <span class="mono">${visible(calls)}</span>
     </summary>
+    ${isBranched(plan.steps) && html`<${Graph} steps=${plan.steps} />`}
     <${Steps} plan=${plan} />
   </details>`;
 }
@@ -65,26 +90,16 @@ function About({ plan }) {
     changing(plan).length > 0 && `touches ${plural(blast(plan), "target")}`,
     plan.requester && `asked by ${plan.requester.name}`,
     origin && origin.kind !== "chat" && `from ${origin.kind} ${origin.id}`,
+    plan.undoes && `takes back run ${plan.undoes}`,
     provider(plan.answered_by),
     plan.confidence < 1 && plan.confidence > 0 && `${Math.round(plan.confidence * 100)} % sure`,
-    approval?.needed > 0 && `${approval.given.length} of ${plural(approval.needed, "approval")}`,
   ].filter(Boolean);
   return html`<p class="about">
     ${facts.map((fact) => html`<span>${visible(String(fact))}</span>`)}
     ${plan.digest && html`<span>digest <code title=${plan.digest}>${shortDigest(plan.digest)}</code></span>`}
     ${isOpen(plan) && approval?.expires_at && html`<${Expiry} at=${approval.expires_at} />`}
+    ${plan.status === "approved" && approval?.execute_by && html`<${Expiry} at=${approval.execute_by} words="has to begin in" late="too late to begin" />`}
   </p>`;
-}
-
-/** @param {{at: string}} props */
-function Expiry({ at }) {
-  const [now, setNow] = useState(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1_000);
-    return () => clearInterval(timer);
-  }, [at]);
-  const rest = Date.parse(at) - now;
-  return html`<span title=${at}>${rest > 0 ? `expires in ${left(rest)}` : "expired"}</span>`;
 }
 
 /** @param {{plan: any}} props */
@@ -96,12 +111,32 @@ function Taint({ plan }) {
   </p>`;
 }
 
+/** Why a plan that had begun waits for a person again. @param {{plan: any}} props */
+function Waits({ plan }) {
+  const unknown = plan.steps.filter((/** @type {any} */ step) => step.state === "unknown");
+  const text = unknown.length
+    ? html`<b>Nobody can tell whether ${visible(unknown.map((/** @type {any} */ step) => step.id).join(" and "))} happened.</b> The
+        plan goes on when a person has looked and said so.`
+    : html`<b>It has to be approved again.</b> What it would touch, or what policy asks, is no longer what was approved. Nothing of
+        the rest has begun, and the approvals given before do not count any more.`;
+  return html`<p class="banner warning"><${Icon} name="question" /><span>${text}</span></p>`;
+}
+
+/** What an edit changed, and what is different from the plan that was approved. @param {{plan: any}} props */
+function Changed({ plan }) {
+  const edit = plan.edited_from;
+  const before = plan.status === "waiting" && earlierPlan(plan.plan_id);
+  return html`${edit && html`<${PlanDiff} title="Edited by ${visible(edit.by)}, ${ago(edit.at)}" changes=${edit.diff} />`}
+    ${before && html`<${PlanDiff} title="Changed since it was approved" changes=${stepChanges(before.steps, plan.steps)} />`}`;
+}
+
 /** @param {{plan: any}} props */
 function Steps({ plan }) {
   const errors = useStepErrors(plan);
   return html`<ol class="steps">
     ${plan.steps.map(
-      (/** @type {any} */ step) => html`<${Step} key=${step.id} plan=${plan} step=${step} error=${errors[step.id]} />`,
+      (/** @type {any} */ step, /** @type {number} */ i) =>
+        html`<${Step} key=${step.id} plan=${plan} step=${step} number=${i + 1} error=${errors[step.id]} />`,
     )}
   </ol>`;
 }
@@ -120,81 +155,4 @@ function useStepErrors(plan) {
     );
   }, [plan.run_id, plan.status]);
   return errors;
-}
-
-/** @param {{plan: any, step: any, error?: {message: string, output?: string}}} props */
-function Step({ plan, step, error }) {
-  const [icon, label] = STATES[/** @type {keyof typeof STATES} */ (step.state)] ?? ["ring", step.state];
-  const fields = Object.entries(step.params);
-  return html`<li class="step state-${step.state}" data-step=${step.id}>
-    <div class="step-head">
-      <span class="state"><${Icon} name=${icon} /><span class=${step.state === "pending" ? "offscreen" : ""}>${label}</span></span>
-      <code class="intent">${visible(step.intent)}</code>
-      <span class="chip effect ${step.effect}">${EFFECTS[step.effect]}</span>
-      <span class="muted small">${step.id}${step.needs?.length ? ` after ${step.needs.join(", ")}` : ""}</span>
-    </div>
-    ${fields.length ? html`<${Fields} fields=${fields} />` : html`<p class="muted small">no params</p>`}
-    ${step.when && html`<p class="small">only if <code class="value">${visible(step.when)}</code></p>`}
-    ${step.preview && step.effect !== "read" && html`<${Preview} preview=${step.preview} />`}
-    <${Verdict} step=${step} open=${isOpen(plan)} />
-    ${step.progress?.length > 0 && html`<${Output} step=${step} />`}
-    ${error && html`<p class="banner error"><${Icon} name="cross" /><span>${visible(error.message)}</span></p>`}
-    ${error?.output && !step.progress?.length && html`<pre class="value" tabindex="0">${visible(error.output)}</pre>`}
-    ${step.state === "unknown" && plan.run_id && html`<${Resolve} plan=${plan} step=${step} />`}
-  </li>`;
-}
-
-/** @param {any} step */
-function wayBack(step) {
-  if (step.undo) return html`can be taken back with <code>${visible(step.undo.intent)}</code>`;
-  return isReversible(step, intents.value) ? "can be taken back" : "cannot be taken back automatically";
-}
-
-/** What policy says; what would allow it only while that is open. @param {{step: any, open: boolean}} props */
-function Verdict({ step, open }) {
-  const { verdict } = step;
-  if (!verdict || (verdict.decision === "allow" && step.effect === "read")) return null;
-  return html`<p class="verdict ${verdict.decision}">
-    <b>${(open ? DECISIONS : DECIDED)[verdict.decision]}</b>${verdict.reason && html`<span>${visible(verdict.reason)}</span>`}
-    ${verdict.would_allow && (open || verdict.decision === "deny") && html`<span>What would allow it: ${visible(verdict.would_allow)}</span>`}
-    ${verdict.rules?.length > 0 && html`<span>rules <code>${visible(verdict.rules.join(", "))}</code></span>`}
-    ${step.effect !== "read" && html`<span>${wayBack(step)}</span>`}
-  </p>`;
-}
-
-/** What a running script says, as it says it. @param {{step: any}} props */
-function Output({ step }) {
-  return html`<details class="output" open=${step.state === "running" || step.state === "failed" || undefined}>
-    <summary>Output</summary>
-    <pre tabindex="0" aria-label="Output of ${step.id}">${step.progress.map(
-      (/** @type {any} */ piece) =>
-        html`<span class=${piece.stream ?? ""}>${visible(String(piece.text ?? JSON.stringify(piece)))}</span>`,
-    )}</pre>
-  </details>`;
-}
-
-/** @param {{plan: any, step: any}} props */
-function Resolve({ plan, step }) {
-  const tell = (/** @type {string} */ outcome) => () =>
-    planCall("run_resolve", { run_id: plan.run_id, step_id: step.id, outcome }).catch(complain);
-  return html`<div class="actions">
-    <span class="small">Look at the target, then say what happened:</span>
-    <button type="button" onClick=${tell("done")}>It happened</button>
-    <button type="button" onClick=${tell("retry")}>It did not, try again</button>
-    <button type="button" onClick=${tell("stop")}>Stop the plan</button>
-  </div>`;
-}
-
-/** A plan that is decided: who approved it, and stop while it runs. @param {{plan: any}} props */
-function Aftermath({ plan }) {
-  const stop = () => rpc("run_cancel", { run_id: plan.run_id }).catch(complain);
-  const votes = (plan.approval?.given ?? []).map(
-    (/** @type {any} */ vote) => `Approved by ${vote.by}${vote.comment ? `: ${vote.comment}` : ""}`,
-  );
-  const running = plan.status === "running" && plan.run_id;
-  if (!votes.length && !running) return null;
-  return html`<footer class="actions">
-    <span class="small muted grow">${visible(votes.join(" · "))}</span>
-    ${running && html`<button type="button" onClick=${stop}><${Icon} name="stop" />Stop</button>`}
-  </footer>`;
 }

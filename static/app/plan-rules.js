@@ -55,20 +55,43 @@ export function isSimple(plan, user, intents) {
   );
 }
 
-/** Why this person cannot approve, or "". @param {any} plan @param {string} user @param {boolean} allowed */
-export function hindrance(plan, user, allowed) {
+/** Whether a plan that waits asks for an approval; with an `unknown` step it asks what became of that first. @param {any} plan */
+export const asksApproval = (plan) =>
+  isOpen(plan) && !plan.steps.some((/** @type {any} */ step) => step.state === "unknown");
+
+/** @param {any} plan @param {string} user */
+const isExcluded = (plan, user) => !!plan.approval?.excludes_requester && plan.requester?.name === user;
+
+/** @param {any} plan @param {string} user */
+const hasVoted = (plan, user) => (plan.approval?.given ?? []).some((/** @type {any} */ vote) => vote.by === user);
+
+/** @param {any} plan */
+export const approvalsLeft = (plan) => (plan.approval?.needed ?? 0) - (plan.approval?.given?.length ?? 0);
+
+/** @param {any} plan */
+const denied = (plan) => plan.steps.find((/** @type {any} */ step) => step.verdict?.decision === "deny");
+
+/** Why this person cannot approve, or "". @param {any} plan @param {{name: string, role: string}} user */
+export function hindrance(plan, { name, role }) {
+  const roles = plan.approval?.roles ?? [];
   if (!plan.digest) return "The plan is still being prepared.";
-  if (!allowed) return "Your role may look, not approve. A developer or administrator can.";
-  const denied = plan.steps.find((/** @type {any} */ step) => step.verdict?.decision === "deny");
-  if (denied) return `Policy denies step ${denied.id}, so the plan cannot run.`;
-  if (plan.approval?.excludes_requester && plan.requester?.name === user) {
-    return "Policy wants somebody else than the requester to approve.";
-  }
-  if (plan.approval?.given?.some((/** @type {any} */ vote) => vote.by === user)) {
-    const left = plan.approval.needed - plan.approval.given.length;
-    if (left > 0) return `You approved. ${left} more ${left === 1 ? "approval is" : "approvals are"} needed.`;
+  if (denied(plan)) return `Policy denies step ${denied(plan).id}, so the plan cannot run.`;
+  if (plan.approval?.needed === 0 && plan.requester?.name === name) return "";
+  if (role === "observer") return "Your role may look, not approve. A developer or administrator can.";
+  if (roles.length && !roles.includes(role))
+    return `Policy wants the approval of a person with the role ${roles.join(" or ")}.`;
+  if (isExcluded(plan, name)) return "You asked for this plan, and policy wants somebody else to approve it.";
+  const left = approvalsLeft(plan);
+  if (hasVoted(plan, name) && left > 0) {
+    return `You approved. ${left} more ${left === 1 ? "approval is" : "approvals are"} needed, of other people.`;
   }
   return "";
+}
+
+/** Whether an admin could stand in for people who are not there; a denial stands. @param {any} plan @param {{name: string, role: string}} user */
+export function mayBreakGlass(plan, user) {
+  if (user.role !== "admin" || !plan.digest || denied(plan)) return false;
+  return approvalsLeft(plan) > 1 || (approvalsLeft(plan) > 0 && hindrance(plan, user) !== "");
 }
 
 /** @param {any} plan */

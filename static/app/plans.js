@@ -12,6 +12,8 @@ const OUTPUT_CHARS = 200_000;
 
 /** @type {Map<string, PlanSignal>} */
 const plans = new Map();
+/** What each plan was before its digest changed, where that was seen. @type {Map<string, any>} */
+const earlier = new Map();
 /** Raised at every change of any plan's status, so that lists can be fetched again. */
 export const planChanges = signal(0);
 
@@ -22,10 +24,14 @@ export function planSignal(id) {
   return found;
 }
 
+/** The plan as it was with the digest before this one, if this page has seen it. @param {string} id @returns {any} */
+export const earlierPlan = (id) => earlier.get(id) ?? null;
+
 /** Take a plan as the server has it now; output that came piecewise is kept. @param {any} plan */
 export function putPlan(plan) {
   const held = planSignal(plan.plan_id);
   const old = held.value;
+  if (old?.digest && plan.digest && old.digest !== plan.digest) earlier.set(plan.plan_id, old);
   const steps = plan.steps.map((/** @type {any} */ step) => {
     const before = old?.steps.find((/** @type {any} */ one) => one.id === step.id);
     return step.progress || !before?.progress ? step : { ...step, progress: before.progress };
@@ -81,4 +87,5 @@ function trimmed(progress) {
 /** Forget everything (logout). */
 export function forgetPlans() {
   plans.clear();
+  earlier.clear();
 }

@@ -24,8 +24,10 @@ function Result({ result }) {
       return html`<${Table} name=${intent} columns=${display.columns} rows=${display.rows} />`;
     case "series":
       return html`<${Chart} name=${intent} display=${display} />
-        ${display.fields?.length > 0 &&
-        html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`}`;
+        ${
+          display.fields?.length > 0 &&
+          html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`
+        }`;
     case "fields":
       return html`<figure class="result"><figcaption>${title(intent)}</figcaption><${Facts} facts=${display.fields} /></figure>`;
     case "text":

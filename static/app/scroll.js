@@ -1,6 +1,7 @@
 /**
  * Keeps what grows in view while the reader is there, and only then: the end of the log, or the beginning of the last
- * turn once that is taller than the view. Used by chat.js, message.js and plan-edit.js.
+ * turn once that is taller than the view; after a decision, the place where it says what happens next. Used by chat.js,
+ * message.js, plan-card.js and plan-edit.js.
  */
 
 const NEAR = 60;
@@ -8,12 +9,15 @@ const MARGIN = 20;
 /** @type {HTMLElement | null} */
 let log = null;
 let following = true;
+/** What is read from instead of the beginning of the last turn. @type {HTMLElement | null} */
+let anchor = null;
 let frame = 0;
 
 /** @param {HTMLElement | null} element the scrolling log @returns {() => void} stops watching */
 export function watchScroll(element) {
   log = element;
   following = true;
+  anchor = null;
   element?.addEventListener("scroll", noticed, { passive: true });
   const sizes = new ResizeObserver(stickToEnd); // cards grow by themselves: output of scripts, states of steps
   if (element?.firstElementChild) sizes.observe(element.firstElementChild);
@@ -23,7 +27,7 @@ export function watchScroll(element) {
 /** Where the log wants to be. @param {HTMLElement} element */
 function target(element) {
   const end = element.scrollHeight - element.clientHeight;
-  const turn = [...element.querySelectorAll(".turn")].at(-1);
+  const turn = anchor?.isConnected ? anchor : [...element.querySelectorAll(".turn")].at(-1);
   if (!turn) return end;
   const top = turn.getBoundingClientRect().top - element.getBoundingClientRect().top + element.scrollTop;
   return Math.min(end, top - MARGIN);
@@ -45,6 +49,7 @@ export function stickToEnd() {
 /** The reader did something new (sent, opened): go to the end and stay there. */
 export function goToEnd() {
   following = true;
+  anchor = null;
   stickToEnd();
 }
 
@@ -54,4 +59,15 @@ export function lookAt(element) {
   cancelAnimationFrame(frame);
   frame = 0;
   element.scrollIntoView({ block: "nearest" });
+}
+
+/** From now on this stays in view while things grow below it, until the reader goes elsewhere. @param {HTMLElement} element */
+export function readOn(element) {
+  if (!log?.contains(element)) {
+    element.scrollIntoView({ block: "nearest" });
+    return;
+  }
+  following = true;
+  anchor = element;
+  stickToEnd();
 }

@@ -9,11 +9,15 @@ import { refresh, session } from "./auth.js";
 import { Conversation } from "./conversation.js";
 import { forgetPlans, patchPlan, planChanges, planSignal, putPlan } from "./plans.js";
 import { pushStats, resetStats } from "./stats-data.js";
+import { say, toast, toasts } from "./voice.js";
 import { Wire } from "./wire.js";
 
 /** @template T @typedef {import("../vendor/preact.js").Signal<T>} Signal */
 /** @typedef {{conversation_id: string, title: string, updated_at: string}} Entry */
 /** @typedef {{id: string, kind: string, content: any}} Card */
+/** @typedef {"chat" | "plans" | "templates" | "audit"} View */
+/** @type {View[]} */
+const VIEWS = ["plans", "templates", "audit"];
 
 /** @type {Signal<"connecting" | "online" | "offline">} */
 export const connection = signal("connecting");
@@ -23,6 +27,8 @@ export const entries = signal([]);
 export const current = signal(/** @type {any} */ (null));
 /** A plan shown alone, opened from the list of waiting ones. @type {Signal<string | null>} */
 export const openPlan = signal(null);
+/** What the middle of the page shows. @type {Signal<View>} */
+export const view = signal(/** @type {View} */ ("chat"));
 /** @type {Signal<Card[]>} */
 export const cards = signal([]);
 /** @type {Signal<any[]>} */
@@ -31,17 +37,20 @@ export const waitingPlans = signal([]);
 export const serverStatus = signal(null);
 /** @type {Signal<any[]>} */
 export const intents = signal([]);
-/** @type {Signal<{id: number, text: string, level: number}[]>} */
-export const toasts = signal([]);
-/** Read out politely by screen readers. */
-export const spoken = signal("");
 export const busyTurn = computed(() => current.value?.turns.value.findLast((turn) => turn.busy) ?? null);
 /** Whether the person may approve plans; the server decides again. */
 export const mayApprove = computed(() => (serverStatus.value?.user?.role ?? "admin") !== "observer");
+/** Who is logged in, as the server said last; until then as somebody who may do everything. */
+export const person = computed(() => ({
+  name: session.value?.user ?? "",
+  role: serverStatus.value?.user?.role ?? "admin",
+}));
+/** Who ordered that nothing starts, while that holds. */
+export const hold = computed(() => serverStatus.value?.hold ?? null);
+export const isAdmin = computed(() => serverStatus.value?.user?.role === "admin");
 
 /** @type {Map<string, Conversation>} by id */
 const conversations = new Map();
-let toastIds = 0;
 
 const wire = new Wire({
   address() {
@@ -112,11 +121,26 @@ export function start() {
   wire.start();
 }
 
-/** Open the conversation that the address bar names; false if it names none. */
+/** Open the conversation or view that the address bar names; false if it names no conversation. */
 function openNamed() {
-  const id = new URLSearchParams(location.hash.slice(1)).get("c");
-  if (id && id !== current.peek()?.id.value) openConversation(id);
-  return !!id;
+  const named = new URLSearchParams(location.hash.slice(1));
+  const id = named.get("c");
+  if (id && (id !== current.peek()?.id.value || view.peek() !== "chat")) openConversation(id);
+  const shown = VIEWS.find((one) => one === named.get("v"));
+  if (shown) {
+    if (!current.peek()) newConversation();
+    showView(shown);
+  }
+  return !!id || !!shown;
+}
+
+/** Show another view than the chat. @param {View} name */
+export function showView(name) {
+  batch(() => {
+    openPlan.value = null;
+    view.value = name;
+  });
+  address(name === "chat" ? "" : `v=${name}`);
 }
 
 /** Disconnect and forget everything. */
@@ -134,6 +158,7 @@ export function stop() {
     intents.value = [];
     toasts.value = [];
     openPlan.value = null;
+    view.value = "chat";
   });
 }
 
@@ -176,6 +201,7 @@ function received(event) {
     toast(event.data?.message ?? String(event.data), event.data?.code ?? 1);
     loadWaiting();
     loadCards();
+    loadStatus();
   }
 }
 
@@ -189,13 +215,19 @@ export async function loadEntries() {
 
 /** @param {string | null} id kept in the address bar, so that a reload shows the same conversation */
 function remember(id) {
+  if (view.peek() === "chat") address(id ? `c=${encodeURIComponent(id)}` : "");
+}
+
+/** @param {string} hash */
+function address(hash) {
   const url = new URL(location.href);
-  url.hash = id ? `c=${encodeURIComponent(id)}` : "";
+  url.hash = hash;
   history.replaceState(null, "", url);
 }
 
 export function newConversation() {
   openPlan.value = null;
+  view.value = "chat";
   current.value = new Conversation(null, world);
   remember(null);
 }
@@ -206,6 +238,7 @@ export function openConversation(id) {
   if (!found) conversations.set(id, (found = new Conversation(id, world)));
   found.title.value ||= entries.peek().find((entry) => entry.conversation_id === id)?.title ?? "";
   openPlan.value = null;
+  view.value = "chat";
   current.value = found;
   remember(id);
   if (wire.online) found.open();
@@ -236,6 +269,7 @@ export async function exportConversation(id) {
 /** @param {string} prompt */
 export function send(prompt) {
   openPlan.value = null;
+  view.value = "chat";
   return current.peek().send(prompt);
 }
 
@@ -260,7 +294,21 @@ export function showPlanAlone(plan) {
       .peek()
       .open()
       .then(() => current.peek().include(plan));
-  } else openPlan.value = plan.plan_id;
+  } else {
+    view.value = "chat";
+    openPlan.value = plan.plan_id;
+  }
+}
+
+/** Show a plan that was made from one in view: below it in the chat, else alone. @param {any} plan */
+export function showPlanHere(plan) {
+  if (openPlan.peek() || view.peek() !== "chat" || current.peek().id.peek() !== plan.conversation_id) {
+    showPlanAlone(plan);
+    return;
+  }
+  putPlan(plan);
+  current.peek().include(plan);
+  if (plan.topic) wire.follow(plan.topic).catch(() => {});
 }
 
 export async function loadWaiting() {
@@ -320,29 +368,6 @@ export async function answerCard(card, accept) {
 
 export async function loadStatus() {
   serverStatus.value = await rpc("status").catch(() => serverStatus.peek());
-}
-
-/** @param {string} text */
-export function say(text) {
-  spoken.value = spoken.peek() === text ? `${text}\u00a0` : text;
-}
-
-/** @param {string} text @param {number} level 1 info, 2 success, 3 warning, 4 error */
-export function toast(text, level = 1) {
-  toastIds += 1;
-  const id = toastIds;
-  toasts.value = [...toasts.peek(), { id, text, level }].slice(-4);
-  setTimeout(() => closeToast(id), level >= 3 ? 12_000 : 6_000);
-}
-
-/** @param {number} id */
-export function closeToast(id) {
-  toasts.value = toasts.peek().filter((one) => one.id !== id);
-}
-
-/** Show what went wrong. @param {unknown} error */
-export function complain(error) {
-  toast(error instanceof Error ? error.message : String(error), 4);
 }
 
 effect(() => {

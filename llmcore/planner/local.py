@@ -56,6 +56,11 @@ class LocalPlanner:
             return Draft(kind="none", text=wording.cannot([]))
         return self._fresh(text, request, names)
 
+    def exact(self, request: PlanRequest) -> bool:
+        """True if the text is an example of some intent, but for its values."""
+        reading = self.reader.read(request.text.strip(), names_of(request.vocabulary), _visible(request))
+        return bool(reading.ranking) and reading.ranking[0].similar >= SAME
+
     def explain(self, request: PlanRequest) -> list[Score]:
         """The nearest intents with their scores, best first."""
         text = request.text.strip()

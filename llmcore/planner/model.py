@@ -3,6 +3,7 @@
 Asked by `Planner` where the local matcher is not sure. Knows no vendor, no policy, and nothing of how plans run.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -77,6 +78,18 @@ class ModelPlanner:
             usage=usage,
             tainted=bool(history) and request.untrusted,
         )
+
+    def recalled(self, steps: Sequence[DraftStep], request: PlanRequest) -> Draft | None:
+        """A remembered plan for these words, as if a model had said it just now; None if a check refuses that."""
+        raw = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in steps]
+        text = request.text.strip()
+        names = frozenset(intent.name for intent in request.visible)
+        try:
+            reply = parse(json.dumps({"kind": "plan", "steps": raw}), self._catalog, names, text)
+        except UnusableReply:
+            return None
+        draft = self._draft(reply, request, text)
+        return replace(draft, answered_by="cache") if draft.kind == "plan" and draft.steps == tuple(steps) else None
 
     async def _ask(self, request: ModelRequest) -> _Spoken:
         parts: list[str] = []

@@ -3,12 +3,12 @@
 Used by every module of the planner, by `session` and by the eval command. Knows no model and no catalogue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from llmcore.intent import Intent
-from llmcore.plan import Principal
+from llmcore.plan import Principal, RawStep
 from llmcore.ports import Message, Usage
 
 Kind = Literal["plan", "clarify", "none", "answer"]
@@ -24,6 +24,8 @@ class DraftStep:
     needs: tuple[int, ...] = ()
     """Zero-based indices of earlier steps."""
     when: str | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """`on_error`, `retries` and `timeout_s` as the contract writes them, where they are not the usual ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Draft:
     text: str = ""
     """The question, the honest "cannot", or the answer; empty for `answer` asks the session to stream prose."""
     answered_by: str | None = None
-    """`local`, the provider's name, or None where nobody was sure."""
+    """`local`, `template`, `cache`, the provider's name, or None where nobody was sure."""
     confidence: float = 0.0
     """0 to 1."""
     usage: Usage = field(default_factory=Usage)
@@ -46,6 +48,38 @@ class Draft:
     """For `none`: names of the intents that come nearest."""
     tainted: bool = False
     """True if a model read untrusted text while it made this."""
+
+    def raw_steps(self) -> list[dict[str, Any]]:
+        """The steps as the contract writes them, named `s1`, `s2`, ..."""
+        return [
+            {
+                "id": f"s{number + 1}",
+                "intent": step.intent,
+                "params": step.params,
+                "needs": [f"s{need + 1}" for need in step.needs],
+                "when": step.when,
+                **step.rules,
+            }
+            for number, step in enumerate(self.steps)
+        ]
+
+
+class Meant(Protocol):
+    """A template that a request means, with the request's values in it."""
+
+    @property
+    def steps(self) -> Sequence[RawStep]:
+        """As the contract writes them, checked against the catalogue."""
+        ...
+
+    @property
+    def tainted(self) -> bool:
+        """True if untrusted words took part in making the template."""
+        ...
+
+
+def no_template(_: str) -> None:
+    """Where there are no templates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +96,10 @@ class PlanRequest:
     """Lists that the host itself gives (`targets`, `logs`, `scripts`, …): names by list."""
     pending: Draft | None = None
     """The question of the turn before, which this text may answer."""
+    template: Callable[[str], Meant | None] = no_template
+    """The template that a text means by one of its examples, if it does."""
+    setting: str | None = None
+    """What a model's plan depends on beside words, catalogue and role: policy, provider. None: nothing is remembered."""
     mode: Literal["auto", "plan"] = "auto"
     untrusted: bool = True
     """False only if the caller knows that the history holds nothing but what people typed."""

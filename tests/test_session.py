@@ -530,9 +530,9 @@ async def test_context_of_a_client_reaches_the_planner_as_history_that_is_not_tr
 async def test_chat_that_names_a_provider_plans_with_it(play: Stage) -> None:
     """Not with the usual one."""
     await play.ended(await play.ask("hello"))
-    assert play.planner.models == []
     await play.ended(await play.ask("hello", options={"provider": "openai"}))
-    assert play.planner.models == [play.voice]
+    assert play.voice.chosen == [{}, {"provider": "openai"}]
+    assert [model and model.name for model in play.planner.models] == ["scripted", "scripted"]
 
 
 async def test_what_an_observer_may_never_do_is_recognised_and_refused_with_the_reason(play: Stage) -> None:

@@ -64,6 +64,13 @@ class Voice:
     """Awaited after each piece."""
     requests: list[ModelRequest] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    chosen: list[Mapping[str, Any]] = field(default_factory=list)
+    """The options with which planning asked for a model."""
+
+    def of(self, options: Mapping[str, Any]) -> "Voice":
+        """This model, whatever is chosen."""
+        self.chosen.append(options)
+        return self
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """The pieces, then the end or a broken stream."""
@@ -161,7 +168,7 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
         calls = ModelCalls()
         recorder = Recorder(store, clock, Redactor(["s3cret"]).value, lambda: {"catalog": "c1", "policy": "p1"})
         understanding = Understanding(
-            house.catalog, planner, lambda _: voice, conversations, lambda: vocabulary, clock, calls, recorder
+            house.catalog, planner, voice.of, conversations, lambda: vocabulary, clock, calls, recorder
         )
         segments = Segments(
             store=store,

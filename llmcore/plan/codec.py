@@ -162,8 +162,9 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
         timeout_s=data["timeout_s"],
         effect=Effect(data["effect"]),
         schema_hash=data["schema_hash"],
-        verdict=verdict
-        and Verdict(
+        verdict=None
+        if verdict is None
+        else Verdict(
             decision=Decision(verdict["decision"]),
             rules=tuple(verdict["rules"]),
             reason=verdict["reason"],
@@ -172,15 +173,16 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
             roles=tuple(verdict["roles"]),
             excludes_requester=verdict["excludes_requester"],
         ),
-        preview=preview
-        and Preview(
+        preview=None
+        if preview is None
+        else Preview(
             targets=tuple(preview["targets"]),
             before=preview["before"],
             after=preview["after"],
             blast=preview["blast"],
             attributes=preview.get("attributes", {}),
         ),
-        undo=undo and Undo(intent=undo["intent"], params=undo["params"]),
+        undo=None if undo is None else Undo(intent=undo["intent"], params=undo["params"]),
         state=StepState(data["state"]),
     )
 
@@ -203,8 +205,9 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
         confidence=data["confidence"],
         answered_by=data["answered_by"],
         steps=tuple(step_from_json(step) for step in data["steps"]),
-        approval=approval
-        and Approval(
+        approval=None
+        if approval is None
+        else Approval(
             needed=approval["needed"],
             roles=tuple(approval["roles"]),
             given=tuple(Vote(**vote) for vote in approval["given"]),
@@ -215,6 +218,6 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
             seal=approval.get("seal"),
         ),
         undoes=data.get("undoes"),
-        edited_from=edit and Edit(**{**edit, "diff": tuple(edit["diff"])}),
+        edited_from=None if edit is None else Edit(**{**edit, "diff": tuple(edit["diff"])}),
         asked_again=data.get("asked_again", 0),
     )

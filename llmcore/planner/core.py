@@ -10,18 +10,15 @@ from dataclasses import replace
 
 from llmcore.catalog import Catalog
 from llmcore.errors import ProviderError, TimedOut, Unavailable
-from llmcore.plan import renamed_references, renamed_sources
 from llmcore.planner.cache import PlanCache
 from llmcore.planner.local import LocalPlanner, names_of
 from llmcore.planner.model import ModelPlanner
-from llmcore.planner.values import Draft, DraftStep, Meant, PlannerOptions, PlanRequest, Score
+from llmcore.planner.values import Draft, PlannerOptions, PlanRequest, Score
 from llmcore.ports import Model
-
-_RULES = ("on_error", "retries", "timeout_s")
 
 
 class Planner:
-    """Turns a request into a draft. Safe to share; what it remembers of models' plans is the only thing that changes."""
+    """Turns a request into a draft. Safe to share; only what it remembers of models' plans changes."""
 
     def __init__(self, catalog: Catalog, model: Model | None, options: PlannerOptions | None = None) -> None:
         """Learn the catalogue; `model` None plans locally only."""
@@ -45,9 +42,8 @@ class Planner:
     async def plan(self, request: PlanRequest) -> Draft:
         """What the request means. A model that fails gives the local answer with the reason; cancellation passes."""
         draft = self._local.plan(request)
-        meant = request.template(request.text)
-        if meant is not None and not (draft.kind == "plan" and self._local.exact(request)):
-            return template_draft(meant)
+        if request.template is not None and not (draft.kind == "plan" and self._local.exact(request)):
+            return request.template
         if draft.answered_by is not None or not request.text.strip() or not request.visible:
             return draft
         return await self._from_model(request, draft)
@@ -82,20 +78,3 @@ class Planner:
     def explain(self, request: PlanRequest) -> list[Score]:
         """How near each intent comes, best first, as the local matcher sees it."""
         return self._local.explain(request)
-
-
-def template_draft(meant: Meant) -> Draft:
-    """The plan of a template, its steps named as drafts name them."""
-    ids = [str(step.get("id", f"s{number + 1}")) for number, step in enumerate(meant.steps)]
-    names = {step_id: f"s{number + 1}" for number, step_id in enumerate(ids)}
-    steps = tuple(
-        DraftStep(
-            intent=step["intent"],
-            params=renamed_references(step.get("params", {}), names),
-            needs=tuple(ids.index(need) for need in step.get("needs", ())),
-            when=renamed_sources(step["when"], names) if step.get("when") else None,
-            rules={key: step[key] for key in _RULES if key in step},
-        )
-        for step in meant.steps
-    )
-    return Draft(kind="plan", steps=steps, answered_by="template", confidence=1.0, tainted=meant.tainted)

@@ -3,12 +3,12 @@
 Used by every module of the planner, by `session` and by the eval command. Knows no model and no catalogue.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from llmcore.intent import Intent
-from llmcore.plan import Principal, RawStep
+from llmcore.plan import Principal, RawStep, renamed_references, renamed_sources
 from llmcore.ports import Message, Usage
 
 Kind = Literal["plan", "clarify", "none", "answer"]
@@ -64,22 +64,24 @@ class Draft:
         ]
 
 
-class Meant(Protocol):
-    """A template that a request means, with the request's values in it."""
-
-    @property
-    def steps(self) -> Sequence[RawStep]:
-        """As the contract writes them, checked against the catalogue."""
-        ...
-
-    @property
-    def tainted(self) -> bool:
-        """True if untrusted words took part in making the template."""
-        ...
+_RULES = ("on_error", "retries", "timeout_s")
 
 
-def no_template(_: str) -> None:
-    """Where there are no templates."""
+def template_draft(raw: Sequence[RawStep], *, tainted: bool) -> Draft:
+    """The plan of a template with its values, from checked steps as the contract writes them; named as drafts do."""
+    ids = [str(step.get("id", f"s{number + 1}")) for number, step in enumerate(raw)]
+    names = {step_id: f"s{number + 1}" for number, step_id in enumerate(ids)}
+    steps = tuple(
+        DraftStep(
+            intent=step["intent"].removeprefix("intent_"),
+            params=renamed_references(step.get("params", {}), names),
+            needs=tuple(ids.index(need) for need in step.get("needs", ())),
+            when=renamed_sources(step["when"], names) if step.get("when") else None,
+            rules={key: step[key] for key in _RULES if key in step},
+        )
+        for step in raw
+    )
+    return Draft(kind="plan", steps=steps, answered_by="template", confidence=1.0, tainted=tainted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +98,10 @@ class PlanRequest:
     """Lists that the host itself gives (`targets`, `logs`, `scripts`, …): names by list."""
     pending: Draft | None = None
     """The question of the turn before, which this text may answer."""
-    template: Callable[[str], Meant | None] = no_template
-    """The template that a text means by one of its examples, if it does."""
+    template: Draft | None = None
+    """The plan of a saved template that the text means by the words of one of its examples."""
     setting: str | None = None
-    """What a model's plan depends on beside words, catalogue and role: policy, provider. None: nothing is remembered."""
+    """What a model's plan depends on beside words, catalogue and role: policy, provider. None: remember nothing."""
     mode: Literal["auto", "plan"] = "auto"
     untrusted: bool = True
     """False only if the caller knows that the history holds nothing but what people typed."""

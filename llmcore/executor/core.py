@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 MAX_PARALLEL = 8
 WRITE_AGAIN_S = 1.0
-"""Pause before the end of a step is written again to a store that was away."""
+"""Pause before the beginning or the end of a step is written again to a store that was away."""
 VERIFY_S = 10.0
 """How long one look at the effect of a step may take."""
 
@@ -66,9 +66,8 @@ class Executor:
         Steps that ended in an earlier life of the process are taken from the journal. Where a step would no longer do
         what was approved (`guarded`: what it touches is compared with what was shown), StepHeld is yielded and nothing
         more begins. Cancelling stops the running steps; a mutating one is then `unknown`. One task has to iterate to
-        the end or close the iterator. Raises Unavailable where the journal cannot be written: running steps are then
-        stopped, and nothing new begins. What is done under a `lease` counts only while it is held: raises Fenced once
-        it is lost, and Stopped, after the running steps have ended, where all runs were ordered to stop.
+        the end or close the iterator. While the store is away nothing begins, what runs goes on, and its outcome is
+        written as soon as the store takes it. Raises Fenced and Stopped; Unavailable where the journal cannot be read.
         """
         journal = await self.journaled(plan, run_id)
         course = Course(
@@ -195,6 +194,7 @@ class Executor:
             idempotency_key=f"{course.run_id}:{step.id}",
             started_at=rfc3339(self.clock.now()),
         )
+        await self._admitted(step)
         try:
             if self.clock.monotonic() > course.deadline:
                 raise TimedOut("The time that this plan may take is used up.")
@@ -209,16 +209,10 @@ class Executor:
         if preview is not None:  # of the first attempt: a later one sees what an earlier one left half done
             attempt = replace(attempt, before=course.befores.setdefault(step.id, preview.before))
         step = replace(step, preview=preview) if preview else step
+        facts = {**_facts(course, step), "digest": course.plan.digest, "params": params, "attempt": number}
         begun, _ = await asyncio.gather(
-            self.store.attempt_begin(attempt, course.lease),
-            self.audit.record(
-                "step.begin",
-                course.actor,
-                **_facts(course, step),
-                digest=course.plan.digest,
-                params=params,
-                attempt=number,
-            ),
+            _written(lambda: self.store.attempt_begin(attempt, course.lease)),
+            _written(lambda: self.audit.record("step.begin", course.actor, **facts)),
         )
         if begun is not Begun.YES:
             await self._refuse(course, step, begun)
@@ -226,6 +220,14 @@ class Executor:
             return result_of(step, StepState.UNKNOWN, attempt, None, error)
         course.events.put_nowait(StepBegan(step, params))
         return await self._act(course, step, params, attempt)
+
+    async def _admitted(self, step: Step) -> None:
+        """Wait until the step may begin: on a full disk only what frees space may."""
+        while True:
+            try:
+                return self.store.admit(frees_space=self.catalog.get(step.intent).frees_space)
+            except Unavailable:
+                await asyncio.sleep(WRITE_AGAIN_S)
 
     async def _refuse(self, course: Course, step: Step, begun: Begun) -> None:
         """Record that a step did not begin after all; raises Fenced or Stopped."""
@@ -239,9 +241,11 @@ class Executor:
         def progress(data: Mapping[str, Any]) -> None:
             course.events.put_nowait(StepProgress(step, data))
 
+        shown = course.plan.step(step.id).preview
         call = Call(
             intent=step.intent,
             params=params,
+            before=shown.before if shown else None,
             principal=course.actor,
             idempotency_key=attempt.idempotency_key,
             run_id=course.run_id,
@@ -320,7 +324,7 @@ def _facts(course: Course, step: Step) -> dict[str, Any]:
     return {"run_id": course.run_id, "plan_id": course.plan.plan_id, "step_id": step.id, "intent": step.intent}
 
 
-async def _written(write: Callable[[], Awaitable[T]], once: bool) -> T:
+async def _written(write: Callable[[], Awaitable[T]], once: bool = False) -> T:
     """Write; again and again while the store is away."""
     while True:
         try:

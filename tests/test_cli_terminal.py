@@ -12,7 +12,7 @@ from rich.console import Console
 
 from llmcore.cli import cards
 from llmcore.cli.showing import Plain, Rich, finished_blocks, view
-from llmcore.cli.terminal import Sanitizer, one_line, params_text, print_json, sanitize, table
+from llmcore.cli.terminal import Sanitizer, one_line, params_text, print_json, sanitize, table, visible
 
 ESCAPES = {
     "a colour": ("\x1b[31mred\x1b[0m", "red"),
@@ -85,7 +85,18 @@ def test_one_line_is_cut_and_params_are_not() -> None:
     """What a person approves is complete; what only informs may be short."""
     assert one_line("a \x1b[1m\n b" + "x" * 300, 10) == "a bxxxxxx…"
     long = "y" * 5000
-    assert params_text({"path": long, "new\nline": "a\nb"}) == f'path="{long}" new line="a\\nb"'
+    params = {"path": long, "new\nline": "a\nb", "b": {"d": 1, "c": [None]}}
+    assert params_text(params) == f'b={{"c": [null], "d": 1}} new\\u000aline="a\\nb" path="{long}"'
+
+
+@given(text=st.text())
+def test_nothing_is_hidden_on_a_card(text: str) -> None:
+    """What a terminal would obey, hide or turn around is written out; nothing is left out; no line ends."""
+    shown = visible(text)
+    assert sanitize(shown) == shown
+    assert len(shown.splitlines()) <= 1
+    assert len(shown) >= len(text)
+    assert visible("rm \u202e\u200b\x1b[2J\U000e0041") == "rm \\u202e\\u200b\\u001b[2J\\ue0041"
 
 
 # --- Markdown that streams ----------------------------------------------------------------------------------------
@@ -164,23 +175,42 @@ PLAN: dict[str, Any] = {
     "answered_by": "local",
     "origin": {"kind": "chat", "id": "c", "tainted": True},
     "steps": [
-        {"id": "s1", "intent": "get_target_status", "effect": "read", "params": {}, "state": "done", "verdict": None},
+        {
+            "id": "s1",
+            "intent": "get_target_status",
+            "effect": "read",
+            "params": {},
+            "state": "done",
+            "verdict": None,
+            "on_error": "stop",
+            "retries": 0,
+            "timeout_s": 60.0,
+        },
         {
             "id": "s2",
             "intent": "restart_target",
             "effect": "destructive",
             "params": {"module": "nginx\nrm"},
             "needs": ["s1"],
+            "when": 'steps.s1.result.state != "running"',
+            "on_error": "undo",
+            "retries": 1,
+            "timeout_s": 90.5,
             "state": "pending",
-            "verdict": {"decision": "ask", "reason": "It can do harm.", "would_allow": "One approval."},
-            "preview": {"targets": ["nginx"], "blast": 1},
+            "verdict": {
+                "decision": "ask",
+                "rules": ["changes-ask"],
+                "reason": "It can do harm.",
+                "would_allow": "One approval.",
+            },
+            "preview": {"targets": ["nginx"], "blast": 1, "before": {"state": "failed"}, "after": None},
             "undo": {"intent": "start_target", "params": {"module": "nginx"}},
         },
     ],
     "approval": {
         "needed": 2,
         "roles": ["admin"],
-        "given": [{"by": "ann"}],
+        "given": [{"by": "ann", "at": "2026-01-01T00:10:00Z", "comment": "go\x07"}],
         "excludes_requester": True,
         "expires_at": "2026-01-01T01:00:00Z",
     },
@@ -188,19 +218,52 @@ PLAN: dict[str, Any] = {
 
 
 def test_a_card_shows_all_that_decides() -> None:
-    """Steps with whole params, effects, verdicts, targets, undo, digest and who has to agree."""
+    """Steps with whole params, conditions, limits, verdicts and rules, targets, undo, digest and who has to agree."""
     assert cards.card(PLAN).splitlines() == [
-        "Plan pl_1 (proposed): restart it",
+        "Plan pl_1 (proposed): restart\\u001b[2J it",
         "  ✓ s1 get_target_status [read]",
         '  · s2 restart_target [destructive] module="nginx\\nrm"',
         "      after s1",
+        '      only if steps.s1.result.state != "running"',
+        "      a failure takes back what was done; 1 retry; at most 90.5 s",
         "      touches 1: nginx",
-        "      asks first: It can do harm. One approval.",
+        '      before: {"state": "failed"}',
+        "      asks first: It can do harm. (rules: changes-ask) One approval.",
         '      undo: start_target module="nginx"',
         "  effect destructive, made from untrusted text, planned by local, digest abcdef01",
-        "  needs 2 approvals by admin, given by ann, not by the requester, until 2026-01-01T01:00:00Z",
+        "  needs 2 approvals by admin, 1 of 2 given, not by the requester, until 2026-01-01T01:00:00Z",
+        "  approved by ann at 2026-01-01T00:10:00Z: go\\u0007",
     ]
     assert "--digest abcdef01" in cards.how_to_approve(PLAN)
+
+
+def test_a_card_says_what_is_not_there() -> None:
+    """No preview, no undo; a read that is tried again."""
+    blind = {**PLAN["steps"][1], "preview": None, "undo": None, "retries": 3}
+    text = cards.card({**PLAN, "steps": [blind, {**PLAN["steps"][0], "retries": 2}]})
+    assert "touches: not known before it runs" in text
+    assert "undo: none" in text
+    assert "3 retries" in text
+    assert "a failure stops the plan; 2 retries; at most 60 s" in text
+
+
+def test_a_card_shows_what_an_edit_changed() -> None:
+    """For those who saw the plan before."""
+    change = {"module": {"before": "web", "after": "nginx"}, "params.x": {"after": 1}, "params.y": {"before": "\u200b"}}
+    diff = [
+        {"step_id": "s2", "change": "changed", "fields": change},
+        {"step_id": "s3", "change": "removed", "fields": {}},
+    ]
+    edit = {"digest": "sha256:0123456789", "by": "bo", "at": "2026-01-01T00:00:00Z", "diff": diff}
+    lines = cards.card({**PLAN, "edited_from": edit}).splitlines()
+    assert lines[11:17] == [
+        "  edited by bo at 2026-01-01T00:00:00Z, before it was 01234567:",
+        "      s2 changed",
+        '        module: "web" -> "nginx"',
+        "        params.x: nothing -> 1",
+        '        params.y: "\\u200b" -> nothing',
+        "      s3 removed",
+    ]
 
 
 def test_a_card_of_a_plan_that_is_over_asks_for_nothing() -> None:
@@ -211,7 +274,30 @@ def test_a_card_of_a_plan_that_is_over_asks_for_nothing() -> None:
     assert "digest" not in text
     assert "refused: No." in text
     bare = {**PLAN, "approval": {"needed": 1}}
-    assert cards.card(bare).endswith("  needs 1 approval by admin or developer")
+    assert cards.card(bare).endswith("  needs 1 approval by admin or developer, 0 of 1 given")
+    assert "approval" not in cards.card({**PLAN, "approval": None}).replace("One approval", "")
+
+
+def test_a_card_tells_of_every_decision() -> None:
+    """Reads that nobody has to approve, a glass that was broken, a beginning that is due, a refusal."""
+    reads = {**PLAN, "approval": {"needed": 0, "expires_at": "2026-01-01T01:00:00Z"}}
+    assert cards.card(reads).endswith(
+        "  needs nobody's approval, and runs when it is started, until 2026-01-01T01:00:00Z"
+    )
+    glass = {"by": "eva", "at": "T", "comment": "fire", "break_glass": True}
+    approved = {"needed": 2, "given": [glass], "execute_by": "2026-01-01T02:00:00Z"}
+    assert cards.card({**PLAN, "status": "approved", "approval": approved}).splitlines()[-2:] == [
+        "  has to begin by 2026-01-01T02:00:00Z",
+        "  approved by eva, who broke the glass at T: fire",
+    ]
+    rejected = {"needed": 1, "given": [], "rejected": {"by": "bo", "at": "T", "comment": "not today"}}
+    assert cards.card({**PLAN, "status": "rejected", "approval": rejected}).endswith("  rejected by bo at T: not today")
+
+
+@pytest.mark.parametrize(("status", "state", "open_"), [("waiting", "done", True), ("waiting", "unknown", False)])
+def test_a_plan_with_an_unknown_step_is_not_to_be_approved(status: str, state: str, open_: bool) -> None:
+    """One that waits because the world has changed is."""
+    assert cards.undecided({**PLAN, "status": status, "steps": [{**PLAN["steps"][0], "state": state}]}) is open_
 
 
 def test_lists_of_plans_and_runs() -> None:

@@ -25,6 +25,7 @@ from llmcore.errors import (
 from llmcore.plan import Principal
 from llmcore.planner import Draft, DraftStep
 from llmcore.ports import Call
+from llmcore.templates import Templates
 from tests.rooms import ANNA, BO, OLGA, forever
 from tests.turns import Stage, Watcher, stage
 
@@ -47,6 +48,7 @@ class Desk:
             catalog=rooms.catalog,
             accounts=Accounts(rooms.store, rooms.clock, light),
             conversations=play.conversations,
+            templates=Templates(rooms.store, rooms.catalog, rooms.audit, rooms.clock),
             judge=rooms.judge,
             host=rooms.host,
             audit=rooms.audit,

@@ -27,6 +27,7 @@ from llmcore.session import (
     snapshots,
 )
 from llmcore.streams import Topics
+from llmcore.templates import Templates
 from tests.rooms import ANNA, POLICY, Rooms, rooms
 
 
@@ -167,8 +168,9 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
         proposer = Proposer(house.catalog, house.host, house.judge, house.approvals, lambda: vocabulary)
         calls = ModelCalls()
         recorder = Recorder(store, clock, Redactor(["s3cret"]).value, lambda: {"catalog": "c1", "policy": "p1"})
+        templates = Templates(store, house.catalog, house.audit, clock)
         understanding = Understanding(
-            house.catalog, planner, voice.of, conversations, lambda: vocabulary, clock, calls, recorder
+            house.catalog, planner, voice.of, conversations, lambda: vocabulary, clock, calls, recorder, templates
         )
         segments = Segments(
             store=store,

@@ -6,7 +6,18 @@ Knows neither Tornado nor which door was used. Identity comes from the `Caller` 
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore.api import accounts, auditing, chains, chat, conversations, intents, suggestions, system, upkeep
+from llmcore.api import (
+    accounts,
+    auditing,
+    chains,
+    chat,
+    conversations,
+    intents,
+    suggestions,
+    system,
+    templates,
+    upkeep,
+)
 from llmcore.api.core import RPCS, Caller, Core
 from llmcore.api.intents import call_intent
 from llmcore.errors import BadParams, Forbidden, UnknownIntent
@@ -14,11 +25,11 @@ from llmcore.streams import Sink
 
 __all__ = ["Api", "Caller", "Core"]
 
-_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system, upkeep)
+_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system, templates, upkeep)
 """The modules whose RPCs are registered by being imported."""
 
 
-_KEPT = frozenset({"chat_llm", "query_assist", "chain", "plan_edit"})
+_KEPT = frozenset({"chat_llm", "query_assist", "chain", "plan_edit", "template_run", "template_save"})
 """RPCs whose words are stored and may go to a model: without the secrets of this installation, whoever typed them."""
 
 

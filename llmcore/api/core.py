@@ -17,6 +17,7 @@ from llmcore.policy import Judge
 from llmcore.ports import Clock, IntentCaller, Store
 from llmcore.session import Session
 from llmcore.streams import Sink, Topics
+from llmcore.templates import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Core:
     catalog: Catalog
     accounts: Accounts
     conversations: Conversations
+    templates: Templates
     judge: Judge
     host: IntentCaller
     audit: Audit

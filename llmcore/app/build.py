@@ -50,6 +50,7 @@ from llmcore.session import (
 )
 from llmcore.settings import Settings, SettingsError
 from llmcore.streams import Topics
+from llmcore.templates import Templates
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Base:
     accounts: Accounts
     topics: Topics
     conversations: Conversations
+    templates: Templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,7 @@ async def _base(
     reserve: Reserve,
 ) -> Base:
     policy = await asyncio.to_thread(load_policy, settings, host_side.catalog)
+    templates = await asyncio.to_thread(options.templates, settings, host_side.catalog)
     model = await asyncio.to_thread(LLMManager, options.llm(settings), clock)
     if options.store_url(settings).startswith("sqlite:"):  # a database server has a disk of its own
         await asyncio.to_thread(reserve.take)
@@ -238,6 +241,7 @@ async def _base(
         accounts=Accounts(store, clock, options.accounts(settings), audit),
         topics=Topics(store, clock, lambda topic: snapshots(store, topic)),
         conversations=Conversations(store, clock),
+        templates=Templates(store, host_side.catalog, audit, clock, templates),
     )
 
 
@@ -270,6 +274,7 @@ async def _segments(base: Base) -> Segments:
         clock=base.clock,
         calls=calls,
         recorder=recorder,
+        templates=base.templates,
     )
     return Segments(
         store=base.store,
@@ -336,6 +341,7 @@ def _core(base: Base, session: Session, queue: LocalQueue, bus: Bus, alerts: Ale
         catalog=base.host.catalog,
         accounts=base.accounts,
         conversations=base.conversations,
+        templates=base.templates,
         judge=base.judge,
         host=base.host.caller,
         audit=base.audit,

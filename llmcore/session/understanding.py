@@ -3,6 +3,7 @@
 Called by the segments. Yields no events; knows neither approval nor execution.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -10,13 +11,14 @@ from uuid import uuid4
 
 from llmcore.catalog import Catalog
 from llmcore.conversation import Conversations, Window
-from llmcore.plan import Origin, Plan
-from llmcore.planner import Draft, DraftStep, Planner, PlanRequest
+from llmcore.plan import Origin, Plan, Principal
+from llmcore.planner import Draft, DraftStep, Planner, PlanRequest, template_draft
 from llmcore.ports import Clock, Model, Run, StoredMessage, rfc3339
 from llmcore.session.proposal import Vocabulary
 from llmcore.session.prose import ModelCalls, with_context
 from llmcore.session.recording import Recorder, Tape
 from llmcore.session.turn import Turn
+from llmcore.templates import Templates
 
 Models = Callable[[Mapping[str, Any]], Model]
 """The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
@@ -34,6 +36,7 @@ class Understanding:
     clock: Clock
     calls: ModelCalls
     recorder: Recorder
+    templates: Templates
 
     async def understood(
         self, turn: Turn, window: Window, stored: Sequence[StoredMessage]
@@ -43,6 +46,7 @@ class Understanding:
         Raises Abandoned if nobody reads any more, BadParams for a plan that does not fit.
         """
         asked = turn.run.request
+        await self.templates.refresh()
         request = PlanRequest(
             text=asked["prompt"],
             principal=turn.run.owner,
@@ -51,6 +55,8 @@ class Understanding:
             vocabulary=self.vocabulary(),
             pending=_pending(stored),
             untrusted=window.untrusted,
+            template=self._template(asked["prompt"], turn.run.owner),
+            setting=self._setting(asked["options"]),
             mode=asked["mode"],
         )
         before = _asked_before(stored) if request.pending else ""
@@ -64,6 +70,15 @@ class Understanding:
         if draft.kind != "plan":
             return draft, None
         return draft, self.plan_of(turn, draft, before)
+
+    def _template(self, text: str, owner: Principal) -> Draft | None:
+        meant = self.templates.meant(text, owner)
+        return template_draft(meant.steps, tainted=meant.tainted) if meant else None
+
+    def _setting(self, options: Mapping[str, Any]) -> str:
+        """What a model's plan depends on: versions of catalogue, policy and planner, and which model was chosen."""
+        chosen = {key: options.get(key) for key in ("provider", "model")}
+        return json.dumps([self.recorder.versions(), chosen], sort_keys=True)
 
     async def drafted(self, request: PlanRequest, model: Model) -> Draft:
         """What the planner makes of it with the model that the chat chose.
@@ -86,16 +101,6 @@ class Understanding:
 
     def plan_of(self, turn: Turn, draft: Draft, before: str) -> Plan:
         """The plan that a draft means; `before`: words of an earlier request that these complete. Raises BadParams."""
-        raw = [
-            {
-                "id": f"s{number + 1}",
-                "intent": step.intent,
-                "params": step.params,
-                "needs": [f"s{need + 1}" for need in step.needs],
-                "when": step.when,
-            }
-            for number, step in enumerate(draft.steps)
-        ]
         words = f"{before} {turn.run.request['prompt']}".strip()
         return Plan(
             plan_id=f"pl_{uuid4().hex}",
@@ -104,7 +109,7 @@ class Understanding:
             topic=turn.run.topic,
             created_at=rfc3339(self.clock.now()),
             origin=Origin(kind="chat", id=turn.run.run_id, tainted=draft.tainted),
-            steps=self.catalog.steps(raw),
+            steps=self.catalog.steps(draft.raw_steps()),
             run_id=turn.run.run_id,
             title=" ".join(words.split())[:80],
             request=words,

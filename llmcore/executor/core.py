@@ -67,7 +67,9 @@ class Executor:
         what was approved (`guarded`: what it touches is compared with what was shown), StepHeld is yielded and nothing
         more begins. Cancelling stops the running steps; a mutating one is then `unknown`. One task has to iterate to
         the end or close the iterator. While the store is away nothing begins, what runs goes on, and its outcome is
-        written as soon as the store takes it. Raises Fenced and Stopped; Unavailable where the journal cannot be read.
+        written as soon as the store takes it. What is done under a `lease` counts only while it is held: raises Fenced
+        once it is lost, and Stopped, after the running steps have ended, where all runs were ordered to stop.
+        Unavailable where the journal cannot be read.
         """
         journal = await self.journaled(plan, run_id)
         course = Course(
@@ -143,6 +145,8 @@ class Executor:
         return [] if course.halted else ready
 
     def _may_begin(self, course: Course, step: Step) -> bool:
+        if step.id in course.tries:  # it ran already when the process ended, or a person wants it again
+            return True
         sources = [course.results.get(source) for source in step.sources()]
         broken = any(source and source.state is not StepState.DONE for source in sources)
         if course.failed or (broken and step.when is None):

@@ -17,11 +17,12 @@ from llmcore.errors import Conflict, Expired, Forbidden, LLMCoreError, NotFound,
 from llmcore.executor import RETRY
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
+from llmcore.session.keeping import Keeper
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
 from llmcore.session.trail import tell_plan
 from llmcore.session.turn import Turn
-from llmcore.session.worker import Worker
+from llmcore.session.worker import Worker, settled
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ class SessionOptions:
 
     wait_s: float = 8.0
     """How long an RPC waits for work before it answers with an acknowledgement."""
+    node: str = "nd_alone"
+    """The name of this process among the nodes that share the store."""
+    lease_s: float = 15.0
+    """How long other nodes leave a run alone whose node is not heard of."""
 
 
 class Session:
@@ -47,7 +52,7 @@ class Session:
         self._topics = topics
         self._queue = queue
         self.options = options
-        self._worker = Worker(segments, topics)
+        self._worker = Worker(segments, topics, Keeper(segments.store, options.node, options.lease_s))
         self._starting: set[str] = set()
         """Plans that are being begun at this moment, which `recover` leaves alone."""
 
@@ -266,14 +271,16 @@ class Session:
         if not principal.may_approve(plan.approval.roles if plan.approval else ()):
             raise Forbidden("Only an approver may say what became of a step.", run_id=run_id)
         await self._do.proposer.approvals.check_intact(plan, principal)
-        attempts = [found for found in await self._do.store.attempt_list(run_id) if found.step_id == step_id]
+        journal = await self._do.store.attempt_list(run_id)
+        attempts = [found for found in journal if found.step_id == step_id]
         step = next((step for step in plan.steps if step.id == step_id and step.state is StepState.UNKNOWN), None)
         if step is None or not attempts:
             raise Conflict(f"Step {step_id} is not unknown.", run_id=run_id)
         await self._do.audit.record("run.resolve", principal, run_id=run_id, step_id=step_id, outcome=outcome)
-        await self._do.store.attempt_end(self._resolved(attempts[-1], outcome, principal))
+        await self._do.store.attempt_end(self._resolved(attempts[-1], outcome, principal), resolve=True)
         state = {"done": StepState.DONE, "retry": StepState.PENDING}.get(outcome, StepState.FAILED)
-        changed = plan.with_step(replace(step, state=state))
+        others = [found for found in journal if found.step_id != step_id and outcome == "stop"]
+        changed = settled(plan, others).with_step(replace(step, state=state))  # nothing interrupted beside it goes on
         moved = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
         next_plan = self._do.proposer.approvals.sealed(moved)
         with self._beginning(plan.plan_id):
@@ -284,6 +291,18 @@ class Session:
             else:
                 await self._start(next_plan)
         return await self._do.store.run_get(run_id) or run
+
+    async def undo(self, run_id: str, principal: Principal) -> Plan:
+        """Propose to take back what a run has changed, the last change first; it runs at once if nobody has to be asked.
+
+        Raises Conflict where nothing can be taken back, with the reason. With the end of the new plan's run the
+        original run, its plan and steps are `undone`, or `needs_human` if something is left.
+        """
+        run = await self.visible_run(run_id, principal)
+        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        if plan is None:
+            raise Conflict("This run has no plan, so it has changed nothing.", run_id=run_id)
+        return await self.propose(await self._do.undo_plan(run, plan, principal), start=True)
 
     def _resolved(self, attempt: Attempt, outcome: str, principal: Principal) -> Attempt:
         word = {"done": StepState.DONE.value, "retry": RETRY}.get(outcome, StepState.FAILED.value)

@@ -13,12 +13,14 @@ from typing import Any, cast
 from llmcore import events
 from llmcore.approval import Tampered
 from llmcore.errors import Expired, LLMCoreError, NotFound, Unavailable
-from llmcore.executor import RETRY, refused_json
+from llmcore.executor import RETRY, Fenced, Stopped, refused_json
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState, plan_json
-from llmcore.ports import Attempt, Run
+from llmcore.ports import Attempt, Run, StopOrder
+from llmcore.session.keeping import Hold, Keeper
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
 from llmcore.session.turn import Turn
+from llmcore.session.undoing import INLINE
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,13 @@ _OUTCOMES = frozenset(state.value for state in StepState)
 class Worker:
     """All segments that run in this process."""
 
-    def __init__(self, segments: Segments, topics: Topics) -> None:
+    def __init__(self, segments: Segments, topics: Topics, keeper: Keeper) -> None:
         """Nothing runs yet."""
         self._do = segments
         self._topics = topics
+        self._keeper = keeper
+        self.working: dict[str, tuple[Turn, Hold]] = {}
+        """The segments that are being worked, by run."""
         self.ended: dict[str, asyncio.Event] = {}
         """Run -> set once its running segment has ended."""
         self.cancelling: set[str] = set()
@@ -56,32 +61,58 @@ class Worker:
     async def work(self, run_id: str, segment: int) -> None:
         """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash.
 
-        Raises Unavailable where the store is away: called again once it is back, the segment goes on from its journal.
+        Raises Unavailable where the store is away or another node works the run: called again the segment goes on from
+        its journal.
         """
         run = self.begun.pop(run_id, None) or await self._do.store.run_get(run_id)
-        if run is None or run.status is not PlanStatus.RUNNING or run.segment != segment:
-            self.forget(run_id)
-            return
-        self.ended.setdefault(run_id, asyncio.Event())
-        turn = Turn(run)
+        if _due(run, segment):
+            async with self._keeper.held(run_id, segment) as hold:
+                if hold.lease.token > 1:  # others have worked the run
+                    run = await self._do.store.run_get(run_id)
+                if run is not None and _due(run, segment):
+                    self.ended.setdefault(run_id, asyncio.Event())
+                    await self._work(Turn(run, lease=hold.lease), hold)
+        self.forget(run_id)
+
+    async def _work(self, turn: Turn, hold: Hold) -> None:
+        run_id = turn.run.run_id
+        self.working[run_id] = (turn, hold)
         try:
-            await self._take_up(turn)
-            await self._segment(turn)
+            await self._guarded(turn, hold)
+        except Fenced as lost:
+            log.warning("a segment was left to another node: %s", lost, extra={"action": "fenced", "run": run_id})
+        finally:
+            del self.working[run_id]
+
+    async def _guarded(self, turn: Turn, hold: Hold) -> None:
+        """The segment, and its end whatever happens; raises Fenced if neither is for this node to tell."""
+        run_id = turn.run.run_id
+        try:
+            async with hold.guarded():
+                await self._take_up(turn)
+                await self._segment(turn)
         except asyncio.CancelledError:
             if run_id not in self.cancelling:
                 raise  # the process stops; the journal lets the next one go on
             await asyncio.shield(self._stopped(turn))
-        except Abandoned as left:
-            await self._failed(turn, left, PlanStatus.CANCELLED)
         except LLMCoreError as error:
-            if is_store(error):
+            if is_store(error) or isinstance(error, Fenced):
                 raise
-            expired = turn.planned is not None and isinstance(error, Expired)
-            await self._failed(turn, error, PlanStatus.EXPIRED if expired else PlanStatus.FAILED)
+            await self._ended_by(turn, error)
         except Exception:
             log.exception("turn failed", extra={"action": "turn", "run": run_id})
             await self._failed(turn, LLMCoreError("Something went wrong inside; the log has it."), PlanStatus.FAILED)
-        self.forget(run_id)
+
+    async def _ended_by(self, turn: Turn, error: LLMCoreError) -> None:
+        """Tell the end that an error makes of a segment."""
+        if isinstance(error, Stopped):
+            await self._stopped(turn, order_text((await self._do.store.orders()).stop))
+        elif isinstance(error, Abandoned):
+            await self._failed(turn, error, PlanStatus.CANCELLED)
+        elif isinstance(error, Expired) and turn.planned is not None:
+            await self._failed(turn, error, PlanStatus.EXPIRED)
+        else:
+            await self._failed(turn, error, PlanStatus.FAILED)
 
     async def _take_up(self, turn: Turn) -> None:
         """The plan, with what an earlier life of the process has done of it; raises Tampered or Expired."""
@@ -112,6 +143,7 @@ class Worker:
         await self._show_elsewhere(turn)
         if status in _ENDED_BADLY:
             raise _StepFailed(turn)
+        await self._check_lease(turn)
         await self._close(turn, status)
         self._publish(turn, turn.finished(status))
 
@@ -124,17 +156,20 @@ class Worker:
             await self._topics.open(other.topic, other.conversation_id, other.requester)
         self._topics.publish(other.topic, events.activity(events.Activity.PLAN, other.plan_id, plan_json(other)), None)
 
-    async def _stopped(self, turn: Turn) -> None:
-        """A person stopped it."""
+    async def _stopped(self, turn: Turn, words: str = "") -> None:
+        """A person stopped it, or everything."""
+        await self._check_lease(turn)
         if turn.speaking:
             self._publish(turn, events.text_end(turn.message_id))
         await self._move_plan(turn, PlanStatus.CANCELLED)
-        turn.text = turn.text or stopped_text(turn)
-        await self._close(turn, PlanStatus.CANCELLED)
+        left = turn.planned is not None and turn.planned.status is PlanStatus.NEEDS_HUMAN
+        turn.text = f"{turn.text}\n\n{words}".strip() if words else turn.text or stopped_text(turn)
+        await self._close(turn, PlanStatus.NEEDS_HUMAN if left else PlanStatus.CANCELLED)
         self._publish(turn, turn.finished(PlanStatus.CANCELLED))
 
     async def _failed(self, turn: Turn, error: LLMCoreError, status: PlanStatus) -> None:
         """It went wrong; what was said so far is kept and marked as incomplete."""
+        await self._check_lease(turn)
         if turn.speaking:
             self._publish(turn, events.text_end(turn.message_id))
         if not turn.text:
@@ -159,10 +194,18 @@ class Worker:
             return
         if status is PlanStatus.FAILED and plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
             return
-        moved = settled(plan, await self._do.store.attempt_list(turn.run.run_id)).moved(status)
-        await self._do.store.plan_swap(moved, plan)
+        attempts = await self._do.store.attempt_list(turn.run.run_id)
+        if status is PlanStatus.CANCELLED and any(attempt.step_id.startswith(INLINE) for attempt in attempts):
+            status = PlanStatus.NEEDS_HUMAN  # it was stopped while it was being taken back
+        moved = settled(plan, attempts).moved(status)
+        await self._do.store.plan_swap(moved, plan, turn.lease)
         turn.planned = turn.stored = moved
         self._publish(turn, turn.snapshot())
+
+    async def _check_lease(self, turn: Turn) -> None:
+        """Before the end of a segment is told: raise Fenced if that is for another node."""
+        if turn.lease is not None and not await self._keeper.renewed(turn.lease):
+            raise Fenced(turn.run.run_id)
 
     async def _close(self, turn: Turn, status: PlanStatus, error: Mapping[str, Any] | None = None) -> None:
         """Everything about the segment's end; the run last: once it has ended nobody comes back for the rest."""
@@ -189,7 +232,8 @@ class Worker:
                 error=error,
             ),
         )
-        await self._do.store.run_put(run)
+        if not await self._do.store.run_put(run, turn.lease):
+            raise Fenced(run.run_id)
 
     async def tell(self, run: Run, text: str, meta: Mapping[str, Any]) -> None:
         """Keep the reply in its conversation, unless that was deleted meanwhile; told again it takes its own place."""
@@ -207,7 +251,10 @@ def settled(plan: Plan, attempts: Sequence[Attempt]) -> Plan:
     """The plan with the states of its steps as the journal has them, for one that ended before they could be told."""
     known = {step.id for step in plan.steps}
     for attempt in attempts:
+        taken_back = attempt.step_id.removeprefix(INLINE)
         if attempt.step_id not in known:  # it took another step back
+            if attempt.outcome == StepState.DONE.value and taken_back in known:
+                plan = plan.with_step(replace(plan.step(taken_back), state=StepState.UNDONE))
             continue
         state = StepState(attempt.outcome) if attempt.outcome in _OUTCOMES else StepState.UNKNOWN
         if attempt.outcome != RETRY:
@@ -220,6 +267,18 @@ def stopped_text(turn: Turn) -> str:
     steps = turn.planned.steps if turn.planned else ()
     unsure = ", ".join(f"**{step.intent}**" for step in steps if step.state is StepState.UNKNOWN)
     return f"Stopped. Nobody can say whether {unsure} took effect: look before you go on." if unsure else "Stopped."
+
+
+def order_text(order: StopOrder | None) -> str:
+    """What is said of a run that an order to all nodes stopped."""
+    by = f" by {order.by}" if order else ""
+    reason = f" ({order.reason})" if order and order.reason else ""
+    return f"All runs were stopped{by}{reason}. What had not begun was left."
+
+
+def _due(run: Run | None, segment: int) -> bool:
+    """True if a segment of a run is still to be worked."""
+    return run is not None and run.status is PlanStatus.RUNNING and run.segment == segment
 
 
 def is_store(error: LLMCoreError) -> bool:

@@ -4,9 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmcore.adapters.local import SystemClock
 from llmcore.adapters.sql import SqlStore, StoreOptions, open_store
@@ -16,7 +16,7 @@ from llmcore.catalog import Catalog
 from llmcore.errors import NotFound
 from llmcore.executor import Executor
 from llmcore.intent import Effect, Example, Intent
-from llmcore.plan import Origin, Plan, Preview, Principal, Undo
+from llmcore.plan import Origin, Plan, Preview, Principal, Undo, references
 from llmcore.policy import Judge, load
 from llmcore.ports import Call
 from llmcore.redaction import Redactor
@@ -51,6 +51,18 @@ INTENTS = (
     intent("long_job", Effect.DESTRUCTIVE, long_running=True),
 )
 
+
+def shown(plan: Plan) -> Plan:
+    """The plan with the previews that `Host` gives."""
+    steps = [
+        replace(step, preview=Preview(targets=(str(step.params["module"]),), before={"state": "running"}))
+        if step.mutates and not any(True for _ in references(step.params))
+        else step
+        for step in plan.steps
+    ]
+    return replace(plan, steps=tuple(steps))
+
+
 Play = Callable[[Call], Awaitable[Any]]
 
 
@@ -62,6 +74,8 @@ class Host:
     plays: dict[str, Play] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     """Targets that a preview does not find."""
+    hooks: dict[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """What answers `preview` or `verify` instead."""
 
     async def call(self, call: Call) -> Any:
         """Play the intent: what the test set, else echo the params."""
@@ -71,6 +85,8 @@ class Host:
 
     async def preview(self, intent: str, params: Mapping[str, Any], principal: Principal) -> Preview | None:
         """One target, found or not."""
+        if "preview" in self.hooks:
+            return cast(Preview, await self.hooks["preview"](intent, params, principal))
         if params.get("module") in self.missing:
             raise NotFound(f"There is no {params['module']}.")
         return Preview(targets=(str(params.get("module", "")),), before={"state": "running"})
@@ -83,7 +99,7 @@ class Host:
 
     async def verify(self, intent: str, params: Mapping[str, Any], principal: Principal) -> bool | None:
         """Nobody can tell."""
-        return None
+        return cast(bool, await self.hooks["verify"](intent, params, principal)) if "verify" in self.hooks else None
 
 
 class HandClock(SystemClock):

@@ -14,7 +14,7 @@ from llmcore.errors import Conflict, LLMCoreError, NotFound, OutcomeUnknown
 from llmcore.executor import RETRY, StepBegan, StepEnded, StepProgress, resolve
 from llmcore.plan import Approval, Plan, StepResult, StepState, Vote
 from llmcore.ports import Attempt, Call
-from tests.rooms import ANNA, Rooms, forever, rooms
+from tests.rooms import ANNA, POLICY, Rooms, forever, rooms, shown
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,7 +28,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Rooms]:
 
 def approved(plan: Plan) -> Plan:
     """The plan with one vote."""
-    return replace(plan, approval=Approval(needed=1, given=(Vote(by="anna", at="now"),)))
+    return replace(shown(plan), approval=Approval(needed=1, given=(Vote(by="anna", at="now"),)))
 
 
 async def run(house: Rooms, plan: Plan, only: frozenset[str] | None = None) -> dict[str, StepResult]:
@@ -157,7 +157,7 @@ async def test_intent_that_cannot_tell_is_unknown(house: Rooms) -> None:
     """And the plan goes no further."""
     house.host.plays["stop_it"] = lambda _: _raise(OutcomeUnknown("The connection broke."))
     plan = approved(house.plan({**ACT, "on_error": "continue"}, {"intent": "list_all", "needs": ["s1"]}))
-    assert states(await run(house, plan)) == {"s1": "unknown", "s2": "skipped"}
+    assert states(await run(house, plan)) == {"s1": "unknown"}
 
 
 async def test_cancelling_stops_the_step_and_says_so_in_the_journal(house: Rooms) -> None:
@@ -189,7 +189,7 @@ async def test_what_ended_before_a_crash_is_not_done_again(house: Rooms) -> None
 async def test_change_that_was_running_at_a_crash_is_unknown_and_not_repeated(house: Rooms) -> None:
     """A row without an outcome is all there is."""
     await house.store.attempt_begin(_attempt("s1"))
-    assert states(await run(house, approved(house.plan(ACT, LOOK)))) == {"s1": "unknown", "s2": "skipped"}
+    assert states(await run(house, approved(house.plan(ACT, LOOK)))) == {"s1": "unknown"}
     assert house.host.calls == []
 
 
@@ -211,13 +211,16 @@ def _attempt(step_id: str) -> Attempt:
     return Attempt(run_id="rn_1", step_id=step_id, attempt=1, idempotency_key=f"rn_1:{step_id}", started_at="now")
 
 
-async def test_policy_is_asked_again_before_every_step(house: Rooms) -> None:
-    """Without the approval that it asks for, nothing acts."""
-    results = await run(house, house.plan(ACT))
-    assert states(results) == {"s1": "failed"}
-    assert results["s1"].error
-    assert results["s1"].error["error"] == "forbidden"
-    assert house.host.calls == []
+async def test_policy_is_asked_again_before_every_step(tmp_path: Path) -> None:
+    """What it denies by now fails; nothing acts."""
+    never = '@id("never") @reason("Not today.") forbid (principal, action == Action::"stop_it", resource);'
+    async with rooms(tmp_path, f"{POLICY}\n{never}") as house:
+        results = await run(house, approved(house.plan(ACT)))
+        assert states(results) == {"s1": "failed"}
+        assert results["s1"].error
+        assert results["s1"].error["error"] == "forbidden"
+        assert results["s1"].error["rules"] == ["never"]
+        assert house.host.calls == []
 
 
 async def test_intent_that_changed_since_the_plan_was_made_is_not_run(house: Rooms) -> None:

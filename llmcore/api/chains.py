@@ -137,6 +137,12 @@ async def run_cancel(core: Core, params: Mapping[str, Any], caller: Caller) -> A
     return {"run": await run_of(core, await core.session.cancel(params["run_id"], caller.principal))}
 
 
+@rpc("run_undo", {"run_id": ID})
+async def run_undo(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
+    """Take back what a run has changed, by a plan of its own: it waits for approval where policy asks."""
+    return {"plan": plan_json(await core.session.undo(params["run_id"], caller.principal))}
+
+
 @rpc("run_resolve", {"run_id": ID, "step_id": ID, "outcome": {"enum": ["done", "retry", "stop"]}})
 async def run_resolve(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
     """Say what became of a step of which nobody can tell whether it happened."""

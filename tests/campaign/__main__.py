@@ -41,7 +41,7 @@ def seeds(options: argparse.Namespace, port: int | None) -> int:
         with tempfile.TemporaryDirectory(prefix="llmcore-campaign-") as folder, store_of(port) as store:
             try:
                 tally = asyncio.run(campaign(Path(folder), seed, store, options.kills))
-            except (AssertionError, TimeoutError) as error:
+            except (AssertionError, TimeoutError, ExceptionGroup) as error:
                 wrong += 1
                 print(f"seed {seed}: {type(error).__name__} {error}", flush=True)
                 continue

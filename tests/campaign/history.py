@@ -139,8 +139,10 @@ class History:
             begun, ended = _times(lines, key)
             if step["state"] == "done" and step["intent"] != "break_it" and not ended:
                 self.tally.lost.append(f"{key} is done, and nothing happened")
-            if step["state"] in ("pending", "skipped") and begun and plan["status"] not in ("proposed", "waiting"):
-                self.tally.unreported.append(f"{key} is {step['state']}, and began")
+            changes = step["intent"] in ("mark_once", "mark_again", "take_back")
+            idle = step["state"] in ("pending", "skipped") and plan["status"] not in ("proposed", "waiting")
+            if changes and idle and begun:
+                self.tally.unreported.append(f"{key} is {step['state']} in a plan that is {plan['status']}, and began")
             mutates = step["intent"] in ("mark_once", "take_back")
             if mutates and begun > ended and key not in self.tally.unknown and step["state"] != "unknown":
                 self.tally.unreported.append(f"{key} was interrupted; it is {step['state']}")

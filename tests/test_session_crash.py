@@ -197,10 +197,10 @@ async def test_approval_in_the_moment_of_the_proposal(tmp_path: Path, monkeypatc
         gate = asyncio.Event()
         real = play.rooms.store.run_put
 
-        async def slow(run: Run) -> None:
+        async def slow(run: Run, *lease: Any) -> bool:
             if run.status is PlanStatus.PROPOSED:
                 await gate.wait()
-            await real(run)
+            return await real(run, *lease)
 
         monkeypatch.setattr(play.rooms.store, "run_put", slow)
         play.planner.drafts.append(plan_of(STOP))
@@ -255,7 +255,7 @@ async def test_process_that_ends_before_an_outcome_could_be_stored(
         plan = await waiting(before)
         written = asyncio.Event()
 
-        async def away(_: Any) -> None:
+        async def away(*_: Any) -> None:
             written.set()
             raise AWAY
 
@@ -290,10 +290,10 @@ async def test_stopped_in_the_moment_of_the_proposal(tmp_path: Path, monkeypatch
     async with stage(tmp_path) as play:
         real = play.rooms.store.run_put
 
-        async def slow(run: Run) -> None:
+        async def slow(run: Run, *lease: Any) -> bool:
             if run.status is PlanStatus.PROPOSED:
                 await asyncio.Event().wait()
-            await real(run)
+            return await real(run, *lease)
 
         monkeypatch.setattr(play.rooms.store, "run_put", slow)
         play.planner.drafts.append(plan_of(STOP))

@@ -112,12 +112,12 @@ class Store(Protocol):
         """Plans, newest first; None: of all requesters, no statuses: of any."""
         ...
 
-    async def plan_swap(self, plan: Plan, expected: Plan) -> bool:
-        """Replace a plan if status, digest and votes in the store are still those of `expected`."""
+    async def plan_swap(self, plan: Plan, expected: Plan, lease: Lease | None = None) -> bool:
+        """Replace a plan if status, digest and votes in the store are still those of `expected`, and the lease held."""
         ...
 
-    async def run_put(self, run: Run) -> None:
-        """Add or replace a run."""
+    async def run_put(self, run: Run, lease: Lease | None = None) -> bool:
+        """Add or replace a run; False, and nothing is written, if the lease is lost."""
         ...
 
     async def run_get(self, run_id: str) -> Run | None:

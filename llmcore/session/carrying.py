@@ -91,7 +91,9 @@ class Carrying:
         facts = {"run_id": turn.run.run_id, "plan_id": plan.plan_id, "digest": plan.digest}
         steps = [step.id.removeprefix(INLINE) for step in back.steps]
         await self.audit.record("run.undo", plan.requester, **facts, steps=steps, cannot=list(back.stuck))
-        course = self.executor.run(replace(plan, steps=back.steps), turn.run.run_id, plan.requester, guarded=False)
+        course = self.executor.run(
+            replace(plan, steps=back.steps), turn.run.run_id, plan.requester, guarded=False, lease=turn.lease
+        )
         async with aclosing(course) as happenings:
             async for happening in happenings:
                 for event in await self._told_undo(turn, happening, undone):
@@ -124,7 +126,7 @@ class Carrying:
         return [told, events.step_finished(step.id), turn.snapshot()]
 
     async def _run(self, turn: Turn, only: frozenset[str] | None) -> AsyncIterator[Event]:
-        steps = self.executor.run(turn.plan, turn.run.run_id, turn.plan.requester, only)
+        steps = self.executor.run(turn.plan, turn.run.run_id, turn.plan.requester, only, lease=turn.lease)
         async with aclosing(steps) as happenings:
             async for happening in happenings:
                 for event in await self._told(turn, happening):
@@ -209,8 +211,8 @@ class Carrying:
             await tell_plan(self.audit, turn.plan)
         if turn.stored is None:  # the run first: after a crash it finds its plan, or begins anew without one
             turn.run = replace(turn.run, plan_id=turn.plan.plan_id)
-            await asyncio.gather(self.store.run_put(turn.run), self.store.plan_put(turn.plan))
-        elif turn.plan != turn.stored and not await self.store.plan_swap(turn.plan, turn.stored):
+            await asyncio.gather(self.store.run_put(turn.run, turn.lease), self.store.plan_put(turn.plan))
+        elif turn.plan != turn.stored and not await self.store.plan_swap(turn.plan, turn.stored, turn.lease):
             raise Forbidden("The plan was changed by somebody else while it ran, so it was stopped.")
         turn.stored = turn.plan
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from llmcore import events
 from llmcore.events import Activity, Event
 from llmcore.plan import TERMINAL, Plan, PlanStatus, StepResult, plan_json
-from llmcore.ports import Run, Store, Usage
+from llmcore.ports import Lease, Run, Store, Usage
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Turn:
     """How the words of this turn were understood, so far."""
     elsewhere: Plan | None = None
     """Another plan that this turn has changed, which its own viewers are to see."""
+    lease: Lease | None = None
+    """What is written for this segment counts only while it is held."""
     message_id: str = field(default_factory=lambda: f"ms_{uuid4().hex}")
     speaking: bool = False
 

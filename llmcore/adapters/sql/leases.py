@@ -15,7 +15,7 @@ from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.base import Base
 from llmcore.adapters.sql.documents import dumps, loads
 from llmcore.adapters.sql.records import run_from_json
-from llmcore.adapters.sql.statements import STOP
+from llmcore.adapters.sql.statements import STOP, Statement
 from llmcore.plan import PlanStatus
 from llmcore.ports import Lease, Orders, Run, StopOrder
 
@@ -113,6 +113,16 @@ class Leases(Base):
         insert = self._database.insert(schema.control)
         put = insert.on_conflict_do_update(index_elements=["name"], set_={"value": insert.excluded.value})
         connection.execute(put, {"name": name, "value": dumps(document)})
+
+    async def _execute_under(self, lease: Lease | None, statement: Statement, values: dict[str, Any]) -> int:
+        """Run one writing statement unless a lease is lost; returns how many rows it touched."""
+
+        def work(connection: Connection) -> int:
+            if lease is not None and self._standing(connection, lease) is None:
+                return 0
+            return statement(connection, values).rowcount
+
+        return await self._write(work)
 
     def _lock_orders(self, connection: Connection) -> None:
         """Until the end of the transaction nobody orders a stop."""

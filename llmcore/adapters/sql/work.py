@@ -41,8 +41,8 @@ class Work(Leases):
             query = query.where(schema.plan.c.requester == requester)
         return [plan_from_json(document) for document in await self._documents(query)]
 
-    async def plan_swap(self, plan: Plan, expected: Plan) -> bool:
-        """Replace a plan if status, digest and votes in the store are still those of `expected`."""
+    async def plan_swap(self, plan: Plan, expected: Plan, lease: Lease | None = None) -> bool:
+        """Replace a plan if status, digest and votes in the store are still those of `expected`, and the lease held."""
         before = _plan_values(replace(expected, steps=()))  # only status, digest and votes are compared
         values = _plan_values(plan) | {
             "of_plan": plan.plan_id,
@@ -50,17 +50,17 @@ class Work(Leases):
             "expected_digest": before["digest"],
             "expected_votes": before["votes"],
         }
-        return await self._execute(self._sql.plan_swap, values) == 1
+        return await self._execute_under(lease, self._sql.plan_swap, values) == 1
 
-    async def run_put(self, run: Run) -> None:
-        """Add or replace a run."""
+    async def run_put(self, run: Run, lease: Lease | None = None) -> bool:
+        """Add or replace a run; False, and nothing is written, if the lease is lost."""
         values = {
             "run_id": run.run_id,
             "owner": run.owner.name,
             "status": run.status.value,
             "document": dumps(run_json(run)),
         }
-        await self._execute(self._sql.run_put, values)
+        return await self._execute_under(lease, self._sql.run_put, values) == 1
 
     async def run_get(self, run_id: str) -> Run | None:
         """One run."""
@@ -110,14 +110,8 @@ class Work(Leases):
             "same_outcome": attempt.outcome,
             "same_finish": attempt.finished_at,
         }
-
-        def work(connection: Connection) -> bool:
-            if lease is not None and self._standing(connection, lease) is None:
-                return False
-            end = self._sql.attempt_resolve if resolve else self._sql.attempt_end
-            return end(connection, values).rowcount == 1
-
-        return await self._write(work)
+        end = self._sql.attempt_resolve if resolve else self._sql.attempt_end
+        return await self._execute_under(lease, end, values) == 1
 
     async def attempt_list(self, run_id: str) -> Sequence[Attempt]:
         """All attempts of a run in the order they were begun."""

@@ -178,9 +178,6 @@ permit (principal, action == Action::"stop_it", resource) when { context.approva
 """
 STRICT = POLICY.replace(
     'action in Action::"destructive", resource)\nwhen { context.approvals >= 1 }',
-    'action in Action::"destructive", resource)\nwhen { context.approvals >= 9 }',
-)
-    'action in Action::"destructive", resource)\nwhen { context.approvals >= 1 }',
     "action, resource)\nwhen { context.approvals >= 9 }",
 )
 

@@ -3,7 +3,7 @@
 Called by `main`. Imports nothing but argparse, so that `--help` answers at once.
 """
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -28,7 +28,7 @@ def parser(version: str) -> ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"llmcore {version}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for define in (_server, _asking, _plans, _looking, _intents, _checking, _policy, _audit, _upkeep, _users):
+    for define in (_server, _asking, _plans, _templates, _looking, _intents, _checking, _policy, _audit, _upkeep, _users):
         define(commands)
     return top
 
@@ -109,6 +109,35 @@ def _plans(commands: Commands) -> None:
     reject.add_argument("--reason", default="", metavar="TEXT", help="why")
     undo = _add(commands, "undo", "deciding:undo", "Take back what a run has changed", _remote)
     undo.add_argument("run", metavar="RUN", help="the run, as `llmcore runs` lists it")
+
+
+def _templates(commands: Commands) -> None:
+    top = _add(commands, "templates", "templating:templates", "List, show, save, run or delete templates", _remote)
+    inner = top.add_subparsers(metavar="COMMAND")
+    _inner(inner, "list", "templating:templates", "List templates")
+    _inner(inner, "show", "templating:show", "Show a template", "NAME")
+    save = _inner(inner, "save", "templating:save", "Save a plan as a template", "NAME")
+    save.add_argument("--plan", required=True, metavar="PLAN", help="id of the plan")
+    pair = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
+    save.add_argument("--param", **pair, help="a value of the plan that becomes a param; may be given again")
+    save.add_argument("--title", metavar="TEXT", help="what it does, in a few words")
+    save.add_argument("--description", metavar="TEXT", help="what it does")
+    text = {"action": "append", "default": [], "metavar": "TEXT"}
+    save.add_argument("--example", **text, help="words that mean it in a chat, with {PARAM}s; may be given again")
+    run = _inner(inner, "run", "templating:run", "Run a template", "NAME")
+    run.add_argument("values", nargs="*", metavar="NAME=VALUE", help="values of its params")
+    _inner(inner, "delete", "templating:delete", "Delete a saved template", "NAME")
+
+
+def _inner(commands: Commands, name: str, handler: str, help_text: str, named: str | None = None) -> ArgumentParser:
+    """A command of a command that can also stand alone, whose options may stand before or behind it."""
+    command = commands.add_parser(name, help=help_text, description=f"{help_text}.")
+    command.set_defaults(handler=handler)
+    command.add_argument("--json", action="store_true", default=SUPPRESS, help="print the answer's data as JSON")
+    command.add_argument("--url", default=SUPPRESS, metavar="URL", help="address of the server")
+    if named:
+        command.add_argument("name", metavar=named, help="name of the template")
+    return command
 
 
 def _looking(commands: Commands) -> None:

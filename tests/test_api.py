@@ -43,6 +43,7 @@ class Desk:
         rooms = play.rooms
         self.core = Core(
             session=play.session,
+            replayer=play.replayer,
             topics=play.topics,
             store=rooms.store,
             catalog=rooms.catalog,

@@ -19,6 +19,7 @@ from llmcore.session import (
     ModelCalls,
     Proposer,
     Recorder,
+    Replayer,
     Segments,
     Session,
     SessionOptions,
@@ -138,6 +139,7 @@ class Stage:
     voice: Voice
     conversations: Conversations
     watcher: Watcher
+    replayer: Replayer
 
     async def ask(self, prompt: str, owner: Principal = ANNA, **asked: Any) -> Run:
         """Begin a turn in a new conversation, or in `conversation_id`."""
@@ -184,9 +186,10 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
             recorder=recorder,
         )
         session = Session(segments, topics, queue, SessionOptions(wait_s=30))
+        replayer = Replayer(understanding, proposer, recorder)
         topics.connect(watcher)
         await queue.start(session.work)
         try:
-            yield Stage(house, session, topics, queue, planner, voice, conversations, watcher)
+            yield Stage(house, session, topics, queue, planner, voice, conversations, watcher, replayer)
         finally:
             await queue.stop(0)

@@ -15,7 +15,7 @@ from llmcore.conversation import Conversations
 from llmcore.plan import Principal
 from llmcore.policy import Judge
 from llmcore.ports import Clock, IntentCaller, Store
-from llmcore.session import Session
+from llmcore.session import Replayer, Session
 from llmcore.streams import Sink, Topics
 from llmcore.templates import Templates
 
@@ -85,6 +85,7 @@ class Core:
     """The rooms that RPCs use."""
 
     session: Session
+    replayer: Replayer
     topics: Topics
     store: Store
     catalog: Catalog

@@ -41,6 +41,7 @@ from llmcore.session import (
     ModelCalls,
     Proposer,
     Recorder,
+    Replayer,
     Segments,
     Session,
     SessionOptions,
@@ -201,10 +202,12 @@ async def build_house(
     discreet = replace(host_side, caller=DiscreetCaller(host_side.caller, redactor.exact))
     base = await _base(settings, tasks, clock, discreet, redactor, reserve)
     queue = LocalQueue(base.store, tasks)
-    session = Session(await _segments(base), base.topics, queue, SessionOptions())
+    segments = await _segments(base)
+    session = Session(segments, base.topics, queue, SessionOptions())
     bus = _bus(base)
     alerts = _alerts(base, session, await asyncio.to_thread(options.runbooks))
-    api = Api(_core(base, session, queue, bus, alerts))
+    replayer = Replayer(segments.understanding, segments.proposer, segments.recorder)
+    api = Api(_core(base, session, replayer, queue, bus, alerts))
     versions = {"version": __version__, "catalog": host_side.catalog.version, "policy": base.judge.policy.version}
     await base.audit.record("server.start", SYSTEM, **versions)
     return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api, reserve=reserve)
@@ -333,9 +336,12 @@ def _alerts(base: Base, session: Session, runbooks: Sequence[Mapping[str, Any]])
     )
 
 
-def _core(base: Base, session: Session, queue: LocalQueue, bus: Bus, alerts: Alerts) -> Core:
+def _core(
+    base: Base, session: Session, replayer: Replayer, queue: LocalQueue, bus: Bus, alerts: Alerts
+) -> Core:
     return Core(
         session=session,
+        replayer=replayer,
         topics=base.topics,
         store=base.store,
         catalog=base.host.catalog,

@@ -5,6 +5,8 @@ rules that people have approved for a while are added by `use`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Protocol
 
@@ -29,6 +31,17 @@ class Time(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A clock that stands still."""
+
+    seconds: float
+
+    def now(self) -> float:
+        """That moment."""
+        return self.seconds
+
+
 class Judge:
     """The policy together with what this host knows of its targets and of the time."""
 
@@ -40,6 +53,12 @@ class Judge:
         self._attributes = attributes
         self._clock = clock
         self._zone = zone
+
+    def at(self, moment: float) -> "Judge":
+        """The same judge at another time (epoch seconds)."""
+        made = copy(self)
+        made._clock = _Moment(moment)
+        return made
 
     def use(self, rules: Iterable[StandingRule]) -> None:
         """Decide with these standing rules besides the policy of the installation, from now on."""

@@ -9,6 +9,7 @@ from llmcore.session.flow import Session, SessionOptions
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import ModelCalls
 from llmcore.session.recording import Recorder, RecordingOptions
+from llmcore.session.replaying import Replayer
 from llmcore.session.reply import display_of
 from llmcore.session.segments import Segments
 from llmcore.session.speaking import Speaker
@@ -20,6 +21,7 @@ __all__ = [
     "Proposer",
     "Recorder",
     "RecordingOptions",
+    "Replayer",
     "Segments",
     "Session",
     "SessionOptions",

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,7 +60,7 @@ class Tape:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """As the port says."""
         noted = request_json(request)
-        exchange: dict[str, Any] = {"request": noted, "request_sha256": _hash(noted), "reply": ""}
+        exchange: dict[str, Any] = {"request": noted, "request_sha256": digest_of(noted), "reply": ""}
         self.exchanges.append(exchange)
         try:
             async with aclosing(cast(AsyncGenerator[ModelEvent, None], self._model.stream(request))) as events:
@@ -108,7 +108,7 @@ class Recorder:
 
     def versions(self) -> dict[str, str]:
         """Of all that a plan depends on, as they are now."""
-        return {**self._versions(), "planner": planner_version()}
+        return {**self._versions(), "planner": PLANNER}
 
     def drafted(self, turn: Turn, request: PlanRequest, tape: Tape, draft: Draft, before: str) -> None:
         """Note what the planner read and made of it; `before` are words of an earlier request that these complete."""
@@ -164,6 +164,10 @@ class Recorder:
             told = {**cut(told, chars, items), "cut": True}
         return cast(Mapping[str, Any], told)
 
+    async def get(self, run_id: str) -> Mapping[str, Any] | None:
+        """The recording of a run, None if there is none; raises Unavailable."""
+        return await self._store.recording_get(run_id)
+
     async def forget(self) -> int:
         """Remove recordings that are too old; returns how many. Raises Unavailable."""
         return await self._store.recordings_forget(self._clock.now() - self.options.days * _DAY_S)
@@ -190,14 +194,16 @@ def cut(value: Any, chars: int, items: int) -> Any:
     return value
 
 
-@cache
-def planner_version() -> str:
-    """Changes with any line of the planner."""
+def _planner_version() -> str:
     hashed = hashlib.sha256()
     for folder in llmcore.planner.__path__:
         for path in sorted(Path(folder).glob("*.py")):
             hashed.update(path.name.encode() + b"\n" + path.read_bytes())
     return hashed.hexdigest()[:16]
+
+
+PLANNER = _planner_version()
+"""Changes with any line of the planner."""
 
 
 # --- values as JSON and back ---------------------------------------------------------------------------------------
@@ -218,15 +224,17 @@ def _message_json(message: Message) -> dict[str, str]:
     return {"role": message.role, "content": message.content}
 
 
-def _hash(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """By which two requests are told apart."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-_OWN = frozenset({"principal", "visible", "history", "pending"})
+_OWN = frozenset({"principal", "visible", "history", "pending", "template", "setting"})
+"""Fields of a request that are not written as they are."""
 
 
 def planning_json(request: PlanRequest) -> dict[str, Any]:
-    """All that the planner read, except who asked."""
+    """All that the planner read, except who asked and what it remembered of others."""
     plain = {field.name: getattr(request, field.name) for field in fields(request) if field.name not in _OWN}
     return {
         **plain,
@@ -234,6 +242,7 @@ def planning_json(request: PlanRequest) -> dict[str, Any]:
         "visible": [intent.name for intent in request.visible],
         "history": [_message_json(message) for message in request.history],
         "pending": draft_json(request.pending) if request.pending else None,
+        "template": draft_json(request.template) if request.template else None,
     }
 
 
@@ -244,6 +253,7 @@ def planning_from_json(data: Mapping[str, Any], **now: Any) -> PlanRequest:
         **{name: value for name, value in data.items() if name in known},
         history=tuple(Message(one["role"], one["content"]) for one in data["history"]),
         pending=draft_from_json(data["pending"]) if data["pending"] else None,
+        template=draft_from_json(data["template"]) if data["template"] else None,
         **now,
     )
 
@@ -265,7 +275,13 @@ def draft_json(draft: Draft) -> dict[str, Any]:
 def steps_json(draft: Draft) -> list[dict[str, Any]]:
     """The steps of a draft."""
     return [
-        {"intent": step.intent, "params": dict(step.params), "needs": list(step.needs), "when": step.when}
+        {
+            "intent": step.intent,
+            "params": dict(step.params),
+            "needs": list(step.needs),
+            "when": step.when,
+            "rules": dict(step.rules),
+        }
         for step in draft.steps
     ]
 

@@ -197,6 +197,9 @@ def _audit(commands: Commands) -> None:
     query.add_argument("--limit", type=int, default=50, metavar="N", help="how many records (50)")
     show = _add(inner, "show", "auditing:show", "Show all that happened to a plan or a run, or one record", _remote)
     show.add_argument("id", metavar="ID", help="id of a plan or a run, or the number of a record")
+    replay = _add(commands, "replay", "replaying:replay", "Plan a run again from its recording, run nothing", _remote)
+    replay.add_argument("run", metavar="RUN", help="id of the run")
+    replay.add_argument("--case", type=Path, metavar="FILE", help="add the request to a file for `llmcore eval`")
 
 
 def _upkeep(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""RPCs of the audit trail: look for records, write them out."""
+"""RPCs for looking back: records of the audit trail, and runs that are planned again from their recordings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -57,6 +57,16 @@ async def audit_export(core: Core, params: Mapping[str, Any], caller: Caller) ->
         "previous": previous,
         "last_seq": last,
     }
+
+
+@rpc("run_replay", {"run_id": ID})
+async def run_replay(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
+    """Plan a run again from its recording: no model is called and nothing runs.
+
+    `same`, else `differences`; which versions have `changed` since; the request as a `case` for `llmcore eval`.
+    """
+    run = await core.session.visible_run(params["run_id"], caller.principal)
+    return await core.replayer.replay(run)
 
 
 def _wanted(params: Mapping[str, Any], caller: Caller) -> AuditFilter:

@@ -28,7 +28,8 @@ def parser(version: str) -> ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"llmcore {version}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for define in (_server, _asking, _plans, _templates, _looking, _intents, _checking, _policy, _audit, _upkeep, _users):
+    asking, looking = (_server, _asking, _plans, _templates), (_looking, _intents, _checking)
+    for define in (*asking, *looking, _policy, _audit, _upkeep, _users):
         define(commands)
     return top
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
@@ -31,7 +32,7 @@ from llmcore.errors import LLMCoreError
 from llmcore.executor import Executor
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions
-from llmcore.policy import Judge, Policy, load, types_of_attributes
+from llmcore.policy import Judge, Policy, Site, compile_short, load, types_of_attributes
 from llmcore.ports import Bus, Clock, IntentCaller, Model, Store
 from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
@@ -149,14 +150,23 @@ def load_catalog(settings: Settings) -> Catalog:
 
 def load_policy(settings: Settings, catalog: Catalog) -> Policy:
     """The policy of this installation, checked against its intents; raises PolicyError, SettingsError."""
-    file = settings.policy.file or options.config_folder() / "policy" / "default.cedar"
+    default = options.config_folder() / "policy" / "default.cedar"
+    file = settings.policy.file or default
+    text = _policy_text(file)
+    targets = settings.system.targets
+    attributes = types_of_attributes({name: target.attributes for name, target in targets.items()})
+    if file.suffix in {".yaml", ".yml"}:
+        site = Site(list(catalog), attributes, list(targets))
+        text = compile_short(text, str(file), site, _policy_text(default))
+    return load(text, catalog, str(file), attributes)
+
+
+def _policy_text(file: Path) -> str:
     try:
-        text = file.read_text("utf-8")
+        return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as unreadable:
         why = getattr(unreadable, "strerror", None) or "it is not text in UTF-8"
         raise SettingsError(f"policy.file: {file} cannot be read ({why}); correct LLMCORE_POLICY__FILE.") from None
-    attributes = types_of_attributes({name: target.attributes for name, target in settings.system.targets.items()})
-    return load(text, catalog, str(file), attributes)
 
 
 async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:

@@ -5,9 +5,11 @@ no models, no sessions, and does no I/O; the clock is handed in.
 """
 
 from llmcore.policy.cedar import Policy, load
+from llmcore.policy.compiled import compile_short
 from llmcore.policy.facts import Facts, PolicyError, types_of_attributes
 from llmcore.policy.judge import Judge, approval_of, stricter, targets_of
 from llmcore.policy.schema import schema_of
+from llmcore.policy.short import Site
 from llmcore.policy.standing import ALLOW, WITHDRAW, StandingRule
 
 __all__ = [
@@ -17,8 +19,10 @@ __all__ = [
     "Judge",
     "Policy",
     "PolicyError",
+    "Site",
     "StandingRule",
     "approval_of",
+    "compile_short",
     "load",
     "schema_of",
     "stricter",

@@ -76,6 +76,12 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
         yield text.count("\n", 0, begin) + 1, text[begin:end]
 
 
+def is_permit(statement: str) -> bool:
+    """True for one statement that permits; raises ValueError for what is none."""
+    found = json.loads(cedarpy.policies_to_json_str(statement))["staticPolicies"]
+    return [rule["effect"] for rule in found.values()] == ["permit"]
+
+
 def read_rules(
     text: str,
     *,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmcore.errors import LLMCoreError, NotFound, ProviderError, TimedOut, Unavailable
-from llmcore.plan import Plan, Step, Verdict, plan_from_json
+from llmcore.plan import Plan, Step, plan_from_json
 from llmcore.planner import Draft
 from llmcore.ports import Finished, ModelEvent, ModelRequest, Run, TextDelta, Usage, from_rfc3339
 from llmcore.session.proposal import Proposer
@@ -26,9 +26,7 @@ from llmcore.session.recording import (
 from llmcore.session.turn import Turn
 from llmcore.session.understanding import Understanding
 
-_ERRORS: Mapping[str, type[LLMCoreError]] = {
-    error.code: error for error in (ProviderError, TimedOut, Unavailable)
-}
+_ERRORS: Mapping[str, type[LLMCoreError]] = {error.code: error for error in (ProviderError, TimedOut, Unavailable)}
 
 Difference = dict[str, Any]
 """`{"step", "what", "recorded", "now"}`; `step` is None where it is not about one step."""
@@ -156,8 +154,10 @@ def _plans_compared(shown: Plan, now: Plan) -> Iterator[Difference]:
 
 
 def _ruling(step: Step) -> dict[str, Any] | None:
-    verdict: Verdict | None = step.verdict
-    return verdict and {
+    verdict = step.verdict
+    if verdict is None:
+        return None
+    return {
         "decision": verdict.decision.value,
         "rules": sorted(verdict.rules),
         "approvals": verdict.approvals,

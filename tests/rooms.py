@@ -75,7 +75,7 @@ class Host:
     missing: set[str] = field(default_factory=set)
     """Targets that a preview does not find."""
     hooks: dict[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
-    """What answers `preview` or `verify` instead."""
+    """What answers `preview`, `undo_of` or `verify` instead."""
 
     async def call(self, call: Call) -> Any:
         """Play the intent: what the test set, else echo the params."""
@@ -95,6 +95,8 @@ class Host:
         self, intent: str, params: Mapping[str, Any], before: Any, result: Any, principal: Principal
     ) -> Undo | None:
         """Starting is undone by stopping."""
+        if "undo_of" in self.hooks:
+            return cast(Undo, await self.hooks["undo_of"](intent, params, before, result, principal))
         return Undo(intent="stop_it", params=params) if intent == "start_it" else None
 
     async def verify(self, intent: str, params: Mapping[str, Any], principal: Principal) -> bool | None:

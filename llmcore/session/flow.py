@@ -317,9 +317,10 @@ class Session:
         self._topics.publish(plan.topic, turn.snapshot(), plan.run_id)
         if run is not None:
             await self._do.store.run_put(turn.ended(plan.status))
-            await self._do.understanding.conversations.say(
-                run.conversation_id, "assistant", words, run.run_id, {"plan_id": plan.plan_id}
-            )
+            with suppress(NotFound):  # the conversation may have been deleted meanwhile
+                await self._do.understanding.conversations.say(
+                    run.conversation_id, "assistant", words, run.run_id, {"plan_id": plan.plan_id}
+                )
 
     # --- looking ---
 

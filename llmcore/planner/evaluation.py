@@ -6,7 +6,7 @@ Called by `llmcore eval` and the tests. Scoring is pure; what is expected never 
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -128,14 +128,24 @@ def prediction(case: Case, draft: Draft, latency_s: float) -> dict[str, Any]:
 
 
 async def evaluate(
-    cases: Sequence[Case], planner: Plans, catalog: Catalog, principal: Principal
+    cases: Sequence[Case],
+    planner: Plans,
+    catalog: Catalog,
+    principal: Principal,
+    template: Callable[[str], Draft | None] = lambda _: None,
 ) -> tuple[Report, list[dict[str, Any]]]:
-    """Plan every case in turn, run nothing; the report and the predictions in order."""
+    """Plan every case in turn, run nothing; the report and the predictions in order.
+
+    `template` gives the plan of a template that a text means, if it does.
+    """
     visible = catalog.visible_to(principal)
     found: list[dict[str, Any]] = []
     for case in cases:
         started = time.perf_counter()
-        draft = await planner.plan(PlanRequest(text=case.text, principal=principal, visible=visible, mode="plan"))
+        meant = template(case.text)
+        draft = await planner.plan(
+            PlanRequest(text=case.text, principal=principal, visible=visible, template=meant, mode="plan")
+        )
         found.append(prediction(case, draft, time.perf_counter() - started))
     return report(cases, found, catalog), found
 

@@ -7,6 +7,7 @@ run: what a template gives is raw steps that go the way of every other plan.
 
 from llmcore.templates.checks import bundled_template
 from llmcore.templates.room import Templates
+from llmcore.templates.texts import Texts
 from llmcore.templates.values import EXAMPLES_SCHEMA, NAME_SCHEMA, PARAMS_SCHEMA, Filled, Template
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Filled",
     "Template",
     "Templates",
+    "Texts",
     "bundled_template",
 ]

@@ -5,16 +5,16 @@ costs no read; another node's are seen within a second.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams, Conflict, Forbidden, NotFound
-from llmcore.plan import Effect, Plan, Principal, Shape
+from llmcore.plan import Effect, Plan, Principal
 from llmcore.ports import Clock, Store, rfc3339
 from llmcore.templates.checks import filled, made_template, raw_steps, shapes, with_owner
+from llmcore.templates.texts import Texts
 from llmcore.templates.values import Filled, Template, template_from_json
 
 FRESH_S = 1.0
@@ -36,8 +36,7 @@ class Templates:
         self._clock = clock
         self._bundled = {template.name: template for template in bundled}
         self._saved: dict[str, Template] = {}
-        self._texts: dict[int, list[tuple[Template, Shape]]] = {}
-        self._index()
+        self._texts = self._index()
         self._looked = float("-inf")
 
     # --- what people do ---
@@ -101,25 +100,17 @@ class Templates:
         return max((self._catalog.get(name).effect for name in template.intents), key=lambda effect: effect.rank)
 
     def meant(self, text: str, principal: Principal) -> Filled | None:
-        """The template that these very words mean, filled; the one with the most words where several fit.
+        """The template that these very words of a person mean, filled, if they mean one.
 
-        Looks only at bundled ones, the caller's own and those of admins: another's words do not decide what somebody
-        else's words do. Values that do not fit mean nothing.
+        Looks only at bundled ones, the caller's own and those of admins: nobody else's words decide what theirs do.
         """
         visible = self._visible_names(principal)
-        found: list[tuple[int, Filled]] = []
-        for template, shape in self._texts.get(Shape.words(text), ()):
-            trusted = template.owner in (None, principal.name) or template.owner_role == "admin"
-            if not trusted or not self._sees(template, principal, visible):
-                continue
-            values = shape.match(text)
-            if values is None:
-                continue
-            try:
-                found.append((len(values), filled(template, values, self._catalog)))
-            except BadParams:
-                continue
-        return min(found, key=lambda one: one[0])[1] if found else None
+
+        def trusted(template: Template) -> bool:
+            known = template.owner in (None, principal.name) or template.owner_role == "admin"
+            return known and self._sees(template, principal, visible)
+
+        return self._texts.meant(text, trusted)
 
     async def refresh(self) -> None:
         """Read the store again if what is known is older than `FRESH_S`; raises Unavailable."""
@@ -131,14 +122,10 @@ class Templates:
         self._looked = self._clock.monotonic()
         if saved != list(self._saved.values()):
             self._saved = {template.name: template for template in saved if template.name not in self._bundled}
-            self._index()
+            self._texts = self._index()
 
-    def _index(self) -> None:
-        self._texts = {}
-        for template in (*self._bundled.values(), *self._saved.values()):
-            with suppress(BadParams):  # saved by a version that read texts in another way: it still runs by its name
-                for shape in shapes(template):
-                    self._texts.setdefault(len(shape.pieces), []).append((template, shape))
+    def _index(self) -> Texts:
+        return Texts((*self._bundled.values(), *self._saved.values()), self._catalog)
 
     # --- who may ---
 
@@ -161,11 +148,10 @@ class Templates:
     def _check_examples(self, template: Template) -> None:
         """No text may mean two templates."""
         for number, shape in enumerate(shapes(template)):
-            for other, taken in self._texts.get(len(shape.pieces), ()):
-                if other.name != template.name and shape.says_same(taken):
-                    problem = f"means {other.name} already"
-                    fields = [{"pointer": f"/examples/{number}", "message": problem}]
-                    raise BadParams(f"The example {shape.text!r} {problem}.", fields)
+            other = self._texts.taken(shape, template.name)
+            if other is not None:
+                fields = [{"pointer": f"/examples/{number}", "message": f"means {other} already"}]
+                raise BadParams(f"The example {shape.text!r} means {other} already.", fields)
 
     def _visible_names(self, principal: Principal) -> frozenset[str]:
         return frozenset(intent.name for intent in self._catalog.visible_to(principal))

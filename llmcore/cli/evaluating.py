@@ -13,7 +13,7 @@ from typing import Any
 
 from llmcore.app.build import load_catalog
 from llmcore.cli.exits import Exit, Usage
-from llmcore.cli.local import OPERATOR, planner_for, settings_for
+from llmcore.cli.local import OPERATOR, planner_for, settings_for, template_for
 from llmcore.cli.terminal import one_line, print_json, table
 from llmcore.planner.evaluation import Case, Report, read_cases
 from llmcore.planner.evaluation import evaluate as score
@@ -47,7 +47,7 @@ def _cases(file: Path) -> list[Case]:
 async def _score(settings: Settings, cases: list[Case]) -> tuple[Report, list[dict[str, Any]]]:
     catalog = load_catalog(settings)
     async with planner_for(settings, catalog) as planner:
-        return await score(cases, planner, catalog, OPERATOR)
+        return await score(cases, planner, catalog, OPERATOR, template_for(settings, catalog))
 
 
 def _text(report: Mapping[str, Any]) -> str:

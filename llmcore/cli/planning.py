@@ -18,7 +18,7 @@ from llmcore.cli.asking import request_text
 from llmcore.cli.cards import card
 from llmcore.cli.client import Client
 from llmcore.cli.exits import Exit, exit_of
-from llmcore.cli.local import OPERATOR, planner_for, settings_for
+from llmcore.cli.local import OPERATOR, planner_for, settings_for, template_for
 from llmcore.cli.remote import run_with_server_or_alone
 from llmcore.cli.terminal import print_json, sanitize
 from llmcore.cli.turns import Silent, follow, new_topic
@@ -74,6 +74,7 @@ async def _alone(settings: Settings, text: str) -> Mapping[str, Any]:
             principal=OPERATOR,
             visible=catalog.visible_to(OPERATOR),
             vocabulary=host.vocabulary(services),
+            template=template_for(settings, catalog)(text),
             mode="plan",
         )
         async with planner_for(settings, catalog) as planner:
@@ -89,7 +90,7 @@ async def _alone(settings: Settings, text: str) -> Mapping[str, Any]:
 def _judged(settings: Settings, catalog: Catalog, draft: Draft, text: str) -> Plan:
     judge = Judge(load_policy(settings, catalog), options.attributes(settings), SystemClock(), options.zone(settings))
     origin = Origin(kind="chat", id="plan", tainted=draft.tainted)
-    steps = [replace(step, verdict=judge.verdict(step, OPERATOR, origin)) for step in catalog.steps(_steps_json(draft))]
+    steps = [replace(step, verdict=judge.verdict(step, OPERATOR, origin)) for step in catalog.steps(draft.raw_steps())]
     return Plan(
         plan_id="not stored",
         requester=OPERATOR,
@@ -104,15 +105,3 @@ def _judged(settings: Settings, catalog: Catalog, draft: Draft, text: str) -> Pl
         answered_by=draft.answered_by or "",
     )
 
-
-def _steps_json(draft: Draft) -> Sequence[Mapping[str, Any]]:
-    return [
-        {
-            "id": f"s{number + 1}",
-            "intent": step.intent,
-            "params": step.params,
-            "needs": [f"s{need + 1}" for need in step.needs],
-            "when": step.when,
-        }
-        for number, step in enumerate(draft.steps)
-    ]

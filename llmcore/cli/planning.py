@@ -5,7 +5,7 @@ Called by `main`. Shows what would be done; nothing runs.
 
 import asyncio
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 

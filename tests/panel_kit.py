@@ -41,6 +41,7 @@ expect.set_options(timeout=TIMEOUT_MS)
 AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
 
 
+CALL = """async ([intent, params]) => (await import("/static/app/store.js")).rpc(intent, params)"""
 Environment = Mapping[str, str]
 SEED = "if (!sessionStorage.seeded) { sessionStorage.seeded = 1; sessionStorage.setItem('llmcore.session', %s); }"
 _SESSIONS: dict[str, str] = {}
@@ -136,6 +137,29 @@ class Panel:
         expect(self.page.locator(".connection.online")).to_be_visible()
         expect(self.prompt).to_be_editable()
         return self
+
+    def call(self, intent: str, **params: Any) -> Any:
+        """An RPC as this person, by the panel's own connection."""
+        return self.page.evaluate(CALL, [intent, params])
+
+    def propose(self, *steps: Mapping[str, Any], title: str) -> Locator:
+        """The card of a plan that a program sent, opened from the list of waiting ones."""
+        plan_id = self.call("chain", steps=list(steps), title=title)["plan_id"]
+        self.page.locator(".waiting button", has_text=title).click()
+        card = self.page.locator(f".plan[data-plan={plan_id}]")
+        expect(card).to_be_visible()
+        return card
+
+    def card(self, title: str) -> Locator:
+        """The newest card with this title."""
+        card = self.page.locator(".plan", has=self.page.get_by_role("heading", name=title, exact=True)).last
+        expect(card).to_be_visible()
+        return card
+
+    @property
+    def voice(self) -> Locator:
+        """What screen readers were told last."""
+        return self.page.locator("p[role=status][aria-live=polite]")
 
     @property
     def prompt(self) -> Locator:

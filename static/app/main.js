@@ -12,7 +12,7 @@ import { KeysHelp, useKeys } from "./keys.js";
 import { Login } from "./login.js";
 import { Notices } from "./notices.js";
 import { Rail } from "./rail.js";
-import { cards, connection, current, openPlan, start, stop, waitingPlans } from "./store.js";
+import { cards, connection, current, openPlan, start, stop, view, waitingPlans } from "./store.js";
 import { HoldBanner, StopAll } from "./stop-all.js";
 import { ThemeButton } from "./theme.js";
 import { ViewLinks, viewTitle } from "./views.js";
@@ -30,7 +30,8 @@ function Panel() {
   });
   const toggle = (/** @type {"left" | "right"} */ side) => () => setDrawer(drawer === side ? "" : side);
   const news = waitingPlans.value.length + cards.value.length;
-  return html`<a class="skip" href="#prompt" onClick=${skip}>Skip to the request field</a>
+  const chat = view.value === "chat" && !openPlan.value;
+  return html`<a class="skip" href=${chat ? "#prompt" : "#main"} onClick=${skip}>${chat ? "Skip to the request field" : "Skip to the content"}</a>
     <div class="page drawer-${drawer || "none"}">
       <aside class="left" aria-label="Navigation">
         <div class="brand"><${Mark} /><h1>llmcore</h1></div>
@@ -43,7 +44,7 @@ function Panel() {
           <button type="button" class="quiet icon-only" aria-label="Log out" title="Log out" onClick=${() => logout()}><${Icon} name="leave" /></button>
         </div>
       </aside>
-      <main>
+      <main id="main" tabindex="-1">
         <header class="top">
           <button type="button" class="quiet icon-only narrow" aria-label="Conversations" aria-expanded=${drawer === "left"} onClick=${toggle("left")}><${Icon} name="menu" /></button>
           <h2 class="grow">${title()}</h2>
@@ -73,7 +74,7 @@ function title() {
 /** @param {Event} event */
 function skip(event) {
   event.preventDefault();
-  document.getElementById("prompt")?.focus();
+  (document.getElementById("prompt") ?? document.getElementById("main"))?.focus();
 }
 
 function App() {

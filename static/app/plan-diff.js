@@ -48,7 +48,7 @@ function fieldsBetween(before, after) {
 export function PlanDiff({ title, changes }) {
   const shown = changes.filter((one) => one.change !== "same");
   return html`<section class="plan-diff" aria-label=${title}>
-    <h4>${title} <span class="muted small">${shown.length ? plural(shown.length, "step") : "only their order, or what policy asks"}</span></h4>
+    <h4>${title} <span class="muted small">${shown.length ? plural(shown.length, "step") : "at most their order"}</span></h4>
     <ol>${shown.map(
       (one) => html`<li class="change ${one.change}">
         <p><b>${WORDS[one.change]}</b> ${visible(one.step_id)} <code>${visible(intentOf(one))}</code></p>

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from llmcore import executor
 from llmcore.adapters import local
 from llmcore.errors import Conflict, Unavailable
-from llmcore.plan import Plan, PlanStatus, StepState, is_reference
+from llmcore.executor import core
+from llmcore.plan import Plan, PlanStatus, StepState, digest, is_reference
 from llmcore.ports import Call, Run
 from tests.rooms import ANNA, forever
 from tests.test_session import LOOK, START, STOP, plan_of, waiting
@@ -48,7 +48,7 @@ async def plan_now(play: Stage, plan: Plan) -> Plan:
 def fails_once(play: Stage, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """The store is away the next time it is asked this; the queue does not wait long before it tries again."""
     monkeypatch.setattr(local, "RETRY_S", (0.01,))
-    monkeypatch.setattr(executor, "WRITE_AGAIN_S", 0.01)
+    monkeypatch.setattr(core, "WRITE_AGAIN_S", 0.01)
     real: Callable[..., Any] = getattr(play.rooms.store, method)
     left = [AWAY]
 
@@ -100,8 +100,9 @@ async def test_a_plan_that_failed_has_failed_after_the_restart_too(tmp_path: Pat
         begun = replace(now, status=PlanStatus.RUNNING)
         failed = begun.with_step(replace(begun.steps[0], state=StepState.FAILED))
         attempt = (await before.rooms.store.attempt_list(str(plan.run_id)))[0]
-        await before.rooms.store.attempt_end(replace(attempt, outcome="failed", error={"error": "x", "message": "no"}))
-        assert await before.rooms.store.plan_swap(failed, now)
+        no = {"error": "x", "message": "no"}
+        await before.rooms.store.attempt_end(replace(attempt, outcome="failed", error=no), resolve=True)
+        assert await before.rooms.store.plan_swap(before.rooms.approvals.sealed(failed), now)
         await unclosed(before, plan.run_id)
     async with stage(tmp_path) as after:
         assert (await after.watcher.until("RUN_ERROR"))["code"] == "x"
@@ -146,8 +147,8 @@ async def test_a_plan_without_its_run_begins_after_a_restart(tmp_path: Path) -> 
     async with stage(tmp_path) as before:
         plan = before.rooms.plan({"id": "s1", "intent": "look", "params": {"module": "nginx"}})
         await before.topics.open(plan.topic, plan.conversation_id, ANNA)
-        running = replace(plan, status=PlanStatus.RUNNING, run_id="rn_1", digest="sha256:1")
-        await before.rooms.store.plan_put(running)
+        running = replace(plan, status=PlanStatus.RUNNING, run_id="rn_1", digest=digest(plan))
+        await before.rooms.store.plan_put(before.rooms.approvals.sealed(running))
     async with stage(tmp_path) as after:
         await after.session.recover()
         await after.watcher.until("RUN_FINISHED")

@@ -7,13 +7,12 @@ out again after a crash, so that nothing else has to be kept.
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
 from itertools import chain, repeat
 
 from llmcore.errors import LLMCoreError, Unavailable
-from llmcore.plan import PlanStatus
 from llmcore.ports import SegmentHandler, Store
 
-_ALL = 1_000_000
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses before a segment is tried again; the last one repeats."""
 _log = logging.getLogger(__name__)
@@ -45,13 +44,18 @@ class LocalQueue:
     """`llmcore.ports.Queue` in one process: each segment is a task of the group that was handed in.
 
     The row of the run has to be in the store, with status `running`, before its segment is enqueued. Segments of one
-    run never overlap. A handler that raises a retryable error (the store was away) is called again after a while; one
-    that is interrupted sees CancelledError.
+    run never overlap. A handler that raises a retryable error (the store was away) is called again after a while, or
+    after the `retry_after_s` of the error; one that is interrupted sees CancelledError.
     """
 
-    def __init__(self, store: Store, tasks: asyncio.TaskGroup, *, parallel: int = 200, limit: int = 10_000) -> None:
-        """`parallel` segments run at a time, `limit` may wait or run."""
+    healthy = True
+
+    def __init__(
+        self, store: Store, tasks: asyncio.TaskGroup, node: str = "", *, parallel: int = 200, limit: int = 10_000
+    ) -> None:
+        """`parallel` segments run at a time, `limit` may wait or run; `node` is who takes leases here."""
         self._store = store
+        self._node = node
         self._tasks = tasks
         self._slots = asyncio.Semaphore(parallel)
         self._limit = limit
@@ -65,8 +69,8 @@ class LocalQueue:
         return len(self._segments)
 
     async def start(self, handler: SegmentHandler) -> None:
-        """Begin to work; unfinished segments of an earlier life are handed out first, oldest first."""
-        for run in reversed(await self._store.run_list(statuses=[PlanStatus.RUNNING], limit=_ALL)):
+        """Begin to work; unfinished segments that no other node works are handed out first, oldest first."""
+        for run in await self._store.runs_adrift(self._node):
             self._add(run.run_id, run.segment, handler)
         self._handler = handler
 
@@ -112,13 +116,15 @@ class LocalQueue:
     async def _work(self, segment: _Segment, before: list[asyncio.Task[None]], handler: SegmentHandler) -> None:
         if before:
             await asyncio.wait(before)
-        async with self._slots:
-            pauses = chain(RETRY_S, repeat(RETRY_S[-1]))
-            while not await self._done(segment, handler) and not self._stopping:  # noqa: ASYNC110 - it waits for no state
-                await asyncio.sleep(next(pauses))
+        pauses = chain(RETRY_S, repeat(RETRY_S[-1]))
+        again_s: float | None = 0.0
+        while again_s is not None and not self._stopping:
+            await asyncio.sleep(again_s)
+            async with self._slots:
+                again_s = await self._try(segment, handler, pauses)
 
-    async def _done(self, segment: _Segment, handler: SegmentHandler) -> bool:
-        """Call the handler once; False if that has to be done again."""
+    async def _try(self, segment: _Segment, handler: SegmentHandler, pauses: Iterator[float]) -> float | None:
+        """Call the handler once; seconds after which that has to be done again, None if not."""
         facts = {"run": segment.run_id, "segment": segment.segment}
         segment.working = True
         try:
@@ -126,9 +132,9 @@ class LocalQueue:
         except LLMCoreError as error:
             if not error.retryable:
                 _log.exception("segment gave up", extra={"action": "segment_failed", **facts})
-                return True
+                return None
             _log.warning("segment is tried again: %s", error, extra={"action": "segment_retry", **facts})
-            return False
+            return float(error.details.get("retry_after_s") or next(pauses))
         finally:
             segment.working = False
-        return True
+        return None

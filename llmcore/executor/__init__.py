@@ -7,7 +7,7 @@ again, and a step that may or may not have happened is called `unknown` and neve
 
 from llmcore.executor.core import Executor, ExecutorOptions
 from llmcore.executor.journal import RETRY, Journal, refused_json
-from llmcore.executor.refusals import Fenced, Stopped
+from llmcore.executor.refusals import Fenced, Leaving, Stopped
 from llmcore.executor.resolving import resolve
 from llmcore.executor.values import StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
 
@@ -17,6 +17,7 @@ __all__ = [
     "ExecutorOptions",
     "Fenced",
     "Journal",
+    "Leaving",
     "StepBegan",
     "StepEnded",
     "StepEvent",

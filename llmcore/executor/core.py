@@ -5,7 +5,7 @@ Called by session through `Executor`.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from llmcore.audit import Audit
@@ -13,7 +13,7 @@ from llmcore.catalog import Catalog
 from llmcore.errors import LLMCoreError, OutcomeUnknown, TimedOut, Unavailable
 from llmcore.executor.guard import Drifted, Guard
 from llmcore.executor.journal import Journal, refused_json, result_of
-from llmcore.executor.refusals import Fenced, Stopped
+from llmcore.executor.refusals import Fenced, Leaving, Stopped
 from llmcore.executor.resolving import resolve
 from llmcore.executor.values import Course, StepBegan, StepEnded, StepEvent, StepProgress, touched_by
 from llmcore.plan import Plan, Principal, Step, StepResult, StepState, holds
@@ -50,6 +50,8 @@ class Executor:
     audit: Audit
     clock: Clock
     options: ExecutorOptions = ExecutorOptions()
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once this process stops: no further step begins."""
 
     async def run(
         self,
@@ -68,8 +70,8 @@ class Executor:
         more begins. Cancelling stops the running steps; a mutating one is then `unknown`. One task has to iterate to
         the end or close the iterator. While the store is away nothing begins, what runs goes on, and its outcome is
         written as soon as the store takes it. What is done under a `lease` counts only while it is held: raises Fenced
-        once it is lost, and Stopped, after the running steps have ended, where all runs were ordered to stop.
-        Unavailable where the journal cannot be read.
+        once it is lost, and Unavailable where the journal cannot be read. Raises, after the running steps have ended,
+        Stopped where all runs were ordered to stop, and Leaving where this process stops.
         """
         journal = await self.journaled(plan, run_id)
         course = Course(
@@ -183,7 +185,7 @@ class Executor:
                 except Drifted as drifted:
                     course.hold(step, drifted.message)
                     break
-                except Stopped as stopped:
+                except (Leaving, Stopped) as stopped:
                     course.halted, course.stopped = True, stopped
                     break
                 if result.state is not StepState.FAILED or number > step.retries or course.failed:
@@ -214,6 +216,8 @@ class Executor:
             attempt = replace(attempt, before=course.befores.setdefault(step.id, preview.before))
         step = replace(step, preview=preview) if preview else step
         facts = {**_facts(course, step), "digest": course.plan.digest, "params": params, "attempt": number}
+        if self.leaving.is_set():
+            raise Leaving(course.run_id)
         begun, _ = await asyncio.gather(
             _written(lambda: self.store.attempt_begin(attempt, course.lease)),
             _written(lambda: self.audit.record("step.begin", course.actor, **facts)),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmcore.executor.refusals import Stopped
+from llmcore.executor.refusals import Leaving, Stopped
 from llmcore.plan import OnError, Plan, Principal, Step, StepResult, StepState
 from llmcore.ports import Lease
 
@@ -70,8 +70,8 @@ class Course:
     """What the steps of this plan have changed themselves."""
     lease: Lease | None = None
     """What is written counts only while it is held."""
-    stopped: Stopped | None = None
-    """Why nothing more may begin, if all runs were ordered to stop."""
+    stopped: Stopped | Leaving | None = None
+    """Why nothing more may begin, if a person or this process stops."""
     events: asyncio.Queue[StepEvent | None] = field(default_factory=asyncio.Queue)
     failed: bool = False
     """A step has failed that lets no other begin: the rest is skipped."""

@@ -93,7 +93,7 @@ class Queue(Protocol):
     """Runs each segment at least once, again after a crash."""
 
     def start(self, handler: SegmentHandler) -> Awaitable[None]:
-        """Begin to work; unfinished segments of an earlier life are handed out first."""
+        """Begin to work; unfinished segments of an earlier life, that no other node works, are handed out first."""
         ...
 
     async def enqueue(self, run_id: str, segment: int) -> None:
@@ -111,4 +111,9 @@ class Queue(Protocol):
     @property
     def depth(self) -> int:
         """Segments that wait or run here."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """False while no work can be taken from others or handed to them."""
         ...

@@ -164,8 +164,8 @@ class Store(Protocol):
         """Let others take it at once; nothing happens if it is lost already."""
         ...
 
-    async def runs_adrift(self) -> Sequence[Run]:
-        """Running runs whose lease nobody holds now, oldest first."""
+    async def runs_adrift(self, node: str) -> Sequence[Run]:
+        """Running runs that this node may take: nobody else holds their lease now. Oldest first."""
         ...
 
     async def orders(self) -> Orders:

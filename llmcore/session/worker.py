@@ -13,7 +13,7 @@ from typing import Any, cast
 from llmcore import events
 from llmcore.approval import Tampered
 from llmcore.errors import Expired, LLMCoreError, NotFound, Unavailable
-from llmcore.executor import RETRY, Fenced, Stopped, refused_json
+from llmcore.executor import RETRY, Fenced, Leaving, Stopped, refused_json
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState, plan_json
 from llmcore.ports import Attempt, Run, StopOrder
 from llmcore.session.keeping import Hold, Keeper
@@ -96,7 +96,7 @@ class Worker:
                 raise  # the process stops; the journal lets the next one go on
             await asyncio.shield(self._stopped(turn))
         except LLMCoreError as error:
-            if is_store(error) or isinstance(error, Fenced):
+            if is_store(error) or isinstance(error, Fenced | Leaving):
                 raise
             await self._ended_by(turn, error)
         except Exception:

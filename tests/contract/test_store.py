@@ -345,14 +345,15 @@ async def test_running_runs_without_a_node_are_adrift(store: SqlStore) -> None:
     for name in ("r1", "r2", "r3", "r4"):
         await store.run_put(run(name))
     await store.run_put(run("r5", status=PlanStatus.WAITING))
-    assert [found.run_id for found in await store.runs_adrift()] == ["r1", "r2", "r3", "r4"]
+    assert [found.run_id for found in await store.runs_adrift("n2")] == ["r1", "r2", "r3", "r4"]
     held = await store.lease_take("r1", 2, "n1", 60)
     dropped = await store.lease_take("r2", 2, "n1", 60)
     assert held
     assert dropped
     await store.lease_drop(dropped)
     await store.lease_take("r3", 2, "n1", -1)
-    assert await store.runs_adrift() == [run("r2"), run("r3"), run("r4")]
+    assert await store.runs_adrift("n2") == [run("r2"), run("r3"), run("r4")]
+    assert await store.runs_adrift("n1") == [run("r1"), run("r2"), run("r3"), run("r4")]
 
 
 @pytest.mark.asyncio

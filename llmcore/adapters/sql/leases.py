@@ -47,10 +47,11 @@ class Leases(Base):
         """Let others take it at once."""
         await self._execute(self._sql.lease_drop, lease_values(lease))
 
-    async def runs_adrift(self) -> Sequence[Run]:
-        """Running runs whose lease nobody holds now, oldest first."""
+    async def runs_adrift(self, node: str) -> Sequence[Run]:
+        """Running runs that this node may take: nobody else holds their lease now. Oldest first."""
         run, lease = schema.run, schema.lease
-        held = exists().where((lease.c.run_id == run.c.run_id) & (lease.c.until >= self._sql.now_s))
+        by_others = (lease.c.node != node) & (lease.c.until >= self._sql.now_s)
+        held = exists().where((lease.c.run_id == run.c.run_id) & by_others)
         query = select(run.c.document).where((run.c.status == PlanStatus.RUNNING.value) & ~held).order_by(run.c.number)
         found = await self._read(lambda connection: connection.execute(query).scalars().all())
         return [run_from_json(loads(text)) for text in found]

@@ -152,6 +152,7 @@ class Session:
         approvals = self._do.proposer.approvals
         async with approvals.refusals("plan.approve", principal, plan_id=plan_id, digest=digest):
             seen = await approvals.visible(plan_id, principal)
+            await approvals.check_intact(seen, principal)
         admit(seen, self._do.proposer.catalog, self._do.store)
         await self.settled(seen.run_id or "")  # the segment that proposed it may be storing its end
         with self._beginning(plan_id):

@@ -1,6 +1,7 @@
 """The part of the store for plans, runs and the journal of attempts."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,11 @@ from llmcore.adapters.sql import schema
 from llmcore.adapters.sql.documents import dumps, loads
 from llmcore.adapters.sql.leases import Leases
 from llmcore.adapters.sql.records import run_from_json, run_json
+from llmcore.errors import Conflict
 from llmcore.plan import Plan, PlanStatus, plan_from_json, plan_json
 from llmcore.ports import Attempt, Begun, Lease, Run
+
+_log = logging.getLogger(__name__)
 
 
 class Work(Leases):
@@ -30,16 +34,17 @@ class Work(Leases):
         """One plan."""
         query = select(schema.plan.c.document).where(schema.plan.c.plan_id == plan_id)
         document = await self._read(lambda connection: connection.execute(query).scalar())
-        return None if document is None else plan_from_json(loads(document))
+        return None if document is None else _plan(document)
 
     async def plan_list(
         self, requester: str | None = None, statuses: Sequence[PlanStatus] = (), limit: int = 100
     ) -> Sequence[Plan]:
-        """Plans, newest first; None: of all requesters, no statuses: of any."""
+        """Plans, newest first; None: of all requesters, no statuses: of any. One that cannot be read is left out."""
         query = _newest(schema.plan, statuses, limit)
         if requester is not None:
             query = query.where(schema.plan.c.requester == requester)
-        return [plan_from_json(document) for document in await self._documents(query)]
+        texts = await self._read(lambda connection: connection.execute(query).scalars().all())
+        return list(_readable(texts))
 
     async def plan_swap(self, plan: Plan, expected: Plan, lease: Lease | None = None) -> bool:
         """Replace a plan if status, digest and votes in the store are still those of `expected`, and the lease held."""
@@ -123,6 +128,21 @@ class Work(Leases):
 
     async def _documents(self, query: Select[Any]) -> list[Any]:
         return await self._read(lambda connection: [loads(text) for text in connection.execute(query).scalars()])
+
+
+def _plan(text: str) -> Plan:
+    try:
+        return plan_from_json(loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError) as broken:
+        raise Conflict("The stored plan cannot be read: somebody changed it from outside.") from broken
+
+
+def _readable(texts: Iterable[str]) -> Iterator[Plan]:
+    for text in texts:
+        try:
+            yield _plan(text)
+        except Conflict:
+            _log.error("a stored plan cannot be read", extra={"action": "plan_broken"})
 
 
 def _newest(table: Table, statuses: Sequence[PlanStatus], limit: int) -> Select[Any]:

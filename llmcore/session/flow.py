@@ -55,6 +55,8 @@ class Session:
         self._worker = Worker(segments, topics, Keeper(segments.store, options.node, options.lease_s))
         self._starting: set[str] = set()
         """Plans that are being begun at this moment, which `recover` leaves alone."""
+        self._undoing: set[str] = set()
+        """Runs for which a plan that takes them back is being made."""
 
     # --- beginning ---
 
@@ -303,7 +305,13 @@ class Session:
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
         if plan is None:
             raise Conflict("This run has no plan, so it has changed nothing.", run_id=run_id)
-        return await self.propose(await self._do.undo_plan(run, plan, principal), start=True)
+        if run_id in self._undoing:
+            raise Conflict("Somebody else takes this run back at this moment.", run_id=run_id)
+        self._undoing.add(run_id)  # until the plan is stored, where the next one finds it
+        try:
+            return await self.propose(await self._do.undo_plan(run, plan, principal), start=True)
+        finally:
+            self._undoing.discard(run_id)
 
     def _resolved(self, attempt: Attempt, outcome: str, principal: Principal) -> Attempt:
         word = {"done": StepState.DONE.value, "retry": RETRY}.get(outcome, StepState.FAILED.value)

@@ -141,7 +141,7 @@ class History:
                 self.tally.lost.append(f"{key} is done, and nothing happened")
             changes = step["intent"] in ("mark_once", "mark_again", "take_back")
             idle = step["state"] in ("pending", "skipped") and plan["status"] not in ("proposed", "waiting")
-            if changes and idle and begun:
+            if changes and idle and begun and key not in self.tally.unknown:
                 self.tally.unreported.append(f"{key} is {step['state']} in a plan that is {plan['status']}, and began")
             mutates = step["intent"] in ("mark_once", "take_back")
             if mutates and begun > ended and key not in self.tally.unknown and step["state"] != "unknown":

@@ -60,7 +60,8 @@ def intents() -> Iterator[str]:
     yield f"# Intents\n\n{MADE}\n"
     yield "What a bundled installation can do. `read` runs at once, `write` and `destructive` wait for approval by\n"
     yield "the default policy. *undo* means that a finished call can be taken back.\n"
-    found = sorted(load_packs(), key=lambda intent: (intent.pack, intent.name))
+    offered = [intent for intent in load_packs() if intent.offered]
+    found = sorted(offered, key=lambda intent: (intent.pack, intent.name))
     pack = ""
     for intent in found:
         if intent.pack != pack:

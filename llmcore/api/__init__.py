@@ -13,6 +13,7 @@ from llmcore.api import (
     chat,
     conversations,
     intents,
+    policies,
     suggestions,
     system,
     templates,
@@ -25,7 +26,7 @@ from llmcore.streams import Sink
 
 __all__ = ["Api", "Caller", "Core"]
 
-_LOADED = (accounts, auditing, chains, chat, conversations, intents, suggestions, system, templates, upkeep)
+_LOADED = (accounts, auditing, chains, chat, conversations, intents, policies, suggestions, system, templates, upkeep)
 """The modules whose RPCs are registered by being imported."""
 
 
@@ -35,6 +36,9 @@ _KEPT = frozenset({"chat_llm", "query_assist", "chain", "plan_edit", "template_r
 
 _TELLING = frozenset({"chain", "plan_approve", "plan_edit", "plan_reject"})
 """RPCs whose rooms put their refusals into the trail themselves."""
+
+_DECIDING = {"plan_approve": "plan.approve", "plan_reject": "plan.reject"}
+"""RPCs whose frames are put into the trail even where they cannot be read as a decision."""
 
 
 class Api:
@@ -64,7 +68,12 @@ class Api:
         fields = found.validator.problems(params)
         if fields:
             first = fields[0]
-            raise BadParams(f"{name}: {first['pointer'].lstrip('/') or 'params'} {first['message']}.", fields)
+            misfit = BadParams(f"{name}: {first['pointer'].lstrip('/') or 'params'} {first['message']}.", fields)
+            if name in _DECIDING:
+                self._core.audit.note(
+                    f"{_DECIDING[name]}.refused", caller.principal, error=misfit.code, why=str(misfit)
+                )
+            raise misfit
         try:
             return await found.handler(self._core, self._core.hide(params) if name in _KEPT else params, caller)
         except Forbidden as refused:

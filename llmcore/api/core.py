@@ -16,6 +16,7 @@ from llmcore.plan import Principal
 from llmcore.policy import Judge
 from llmcore.ports import Clock, IntentCaller, Store
 from llmcore.session import Replayer, Session
+from llmcore.standing import StandingRules
 from llmcore.streams import Sink, Topics
 from llmcore.templates import Templates
 
@@ -101,6 +102,7 @@ class Core:
     """Facts for `status`: version, provider, how to switch a model on."""
     probes: Mapping[str, Callable[[], Awaitable[Mapping[str, Any]]]]
     """Component -> its `{"status", "required", "reason"}`."""
+    standing: StandingRules | None = None
     trash: TrashCan | None = None
     hide: Callable[[Any], Any] = lambda value: value
     """A JSON value without the secrets of this installation."""

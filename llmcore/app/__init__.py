@@ -79,6 +79,7 @@ async def _run(settings: Settings) -> None:
             _announce(settings, built, port)
             background.append(tasks.create_task(built.house.warm(), name="warm"))
             background.append(tasks.create_task(_recover(built.house), name="recover"))
+            background.append(tasks.create_task(built.house.base.standing.watch(), name="rules"))
             background.append(tasks.create_task(watch_disk(built.house), name="disk"))
             background.append(tasks.create_task(clean_daily(built.house), name="upkeep"))
             await stop.wait()

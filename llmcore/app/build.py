@@ -51,6 +51,7 @@ from llmcore.session import (
     snapshots,
 )
 from llmcore.settings import Settings, SettingsError
+from llmcore.standing import StandingRules
 from llmcore.streams import Topics
 from llmcore.templates import Templates
 
@@ -81,6 +82,7 @@ class Base:
     clock: Clock
     host: HostSide
     judge: Judge
+    standing: StandingRules
     model: LLMManager
     store: Store
     redactor: Redactor
@@ -185,6 +187,7 @@ async def build(settings: Settings, tasks: asyncio.TaskGroup) -> Built:
     )
     house = await build_house(settings, tasks, clock, machine, reserve)
     base = house.base
+    services["policy"] = base.standing  # only now is there a store
     rooms = Rooms(
         door=house.api,
         auth=base.accounts,
@@ -239,6 +242,8 @@ async def _base(
     where = options.store_url(settings)
     store = await open_store(StoreOptions(url=where, head_dir=settings.data_dir, space=reserve))
     judge = Judge(policy, options.attributes(settings), clock, options.zone(settings))
+    standing = StandingRules(store, judge, clock)
+    await standing.refresh()
     deciding = partial(_versions, host_side.catalog, judge)
     audit = Audit(store, clock, redactor.value, deciding)
     return Base(
@@ -247,6 +252,7 @@ async def _base(
         clock=clock,
         host=host_side,
         judge=judge,
+        standing=standing,
         model=model,
         store=store,
         redactor=redactor,
@@ -346,9 +352,7 @@ def _alerts(base: Base, session: Session, runbooks: Sequence[Mapping[str, Any]])
     )
 
 
-def _core(
-    base: Base, session: Session, replayer: Replayer, queue: LocalQueue, bus: Bus, alerts: Alerts
-) -> Core:
+def _core(base: Base, session: Session, replayer: Replayer, queue: LocalQueue, bus: Bus, alerts: Alerts) -> Core:
     return Core(
         session=session,
         replayer=replayer,
@@ -359,6 +363,7 @@ def _core(
         conversations=base.conversations,
         templates=base.templates,
         judge=base.judge,
+        standing=base.standing,
         host=base.host.caller,
         audit=base.audit,
         clock=base.clock,

@@ -122,7 +122,7 @@ def _packs(args: Namespace) -> Iterable[tuple[str, Iterable[Intent]]]:
 def _weak(loaded: Iterable[Intent]) -> Iterable[str]:
     for intent in loaded:
         where = f"{intent.pack}: {intent.name}"
-        if len(intent.examples) < ENOUGH_EXAMPLES:
+        if intent.offered and len(intent.examples) < ENOUGH_EXAMPLES:
             yield f"{where}: has {len(intent.examples)} examples; {ENOUGH_EXAMPLES} varied ones are found more often"
         if intent.handler and intent.effect is not Effect.READ and intent.preview is None:
             yield f"{where}: changes something but has no preview of what it touches"

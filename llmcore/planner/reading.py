@@ -67,7 +67,7 @@ class Reader:
         """Index the catalogue and calibrate on its examples."""
         self.catalog = catalog
         self.options = options
-        self.index = Index(catalog)
+        self.index = Index(intent for intent in catalog if intent.offered)
         self.calibration = calibrate(self.index)
         self._reads = frozenset(intent.name for intent in catalog if intent.effect is Effect.READ)
 

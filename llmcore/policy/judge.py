@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from llmcore.plan import Decision, Effect, Origin, Principal, Step, Verdict
 from llmcore.policy.cedar import Policy
 from llmcore.policy.facts import Facts, Named, told_as
-from llmcore.policy.standing import StandingRule
+from llmcore.policy.standing import ALLOW, WITHDRAW, StandingRule
 
 Attributes = Callable[[str], Mapping[str, Any]]
 """Name of a target -> its attributes from the settings (`production`, `owner`, `kind`, ...); empty if unknown."""
@@ -64,6 +64,10 @@ class Judge:
         """Decide with these standing rules besides the policy of the installation, from now on."""
         texts = [rule.cedar() for rule in rules if rule.intent in self._file]
         self.policy = self._file.with_more("\n".join(texts), "standing") if texts else self._file
+
+    def may_stand(self, intent: str) -> bool:
+        """True for an intent that a standing rule may be about: any but those that make and end such rules."""
+        return intent in self._file and intent not in (ALLOW, WITHDRAW)
 
     def verdict(
         self, step: Step, actor: Principal, origin: Origin, approvals: int = 0, confidence: int = 100

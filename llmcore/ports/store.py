@@ -259,6 +259,23 @@ class Store(Protocol):
         """Forget one; False if there is none of that name."""
         ...
 
+    # standing rules of the policy
+    async def rule_put(self, rule: Mapping[str, Any], now: float) -> None:
+        """Add or replace a rule, which has a `rule_id` and `expires_at` (epoch s); forget those that ended before."""
+        ...
+
+    async def rule_delete(self, rule_id: str) -> bool:
+        """Withdraw a rule; False if there is none of that id."""
+        ...
+
+    async def rule_list(self) -> Sequence[Mapping[str, Any]]:
+        """All rules that were not withdrawn, those that end last first; some may have ended."""
+        ...
+
+    async def rules_version(self) -> str:
+        """A text that is another one after every change of a rule, on every node."""
+        ...
+
     # the trail and recordings
     async def audit_search(
         self, wanted: AuditFilter, before_seq: int | None = None, limit: int = 1000

@@ -86,7 +86,7 @@ class Understanding:
         A request for what this caller may never do is recognised too, so that policy can say why not.
         """
         draft = await self.planner.over(self.planner, model).plan(request)
-        everything = list(self.catalog)
+        everything = [intent for intent in self.catalog if intent.offered]
         if draft.kind != "none" or len(request.visible) == len(everything):
             return draft
         known = await self.planner.over(self.planner, None).plan(replace(request, visible=everything))

@@ -17,6 +17,7 @@ from llmcore.adapters.sql.ledger import Ledger
 from llmcore.adapters.sql.migrate import migrate
 from llmcore.adapters.sql.people import People
 from llmcore.adapters.sql.recordings import Recordings
+from llmcore.adapters.sql.rules import Rules
 from llmcore.adapters.sql.statements import Statements
 from llmcore.adapters.sql.talks import Talks
 from llmcore.adapters.sql.templates import Templates
@@ -29,7 +30,7 @@ CHECK_S = 1.0
 """How long a store that is in trouble may take to show that it is well again."""
 
 
-class SqlStore(People, Talks, Work, Templates, Recordings, Trail, Ledger):
+class SqlStore(People, Talks, Work, Templates, Rules, Recordings, Trail, Ledger):
     """`llmcore.ports.Store` on SQLite or PostgreSQL."""
 
     async def check(self) -> None:

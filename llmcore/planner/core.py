@@ -4,7 +4,7 @@ The very words of an intent's example, a template, the local matcher, what a mod
 model. Called by `session` and the eval command through `llmcore.planner`. Knows no policy, no approval and no socket.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from llmcore.errors import ProviderError, TimedOut, Unavailable
 from llmcore.planner.cache import PlanCache
 from llmcore.planner.local import LocalPlanner, names_of
 from llmcore.planner.model import ModelPlanner
-from llmcore.planner.values import Draft, PlannerOptions, PlanRequest, Score
+from llmcore.planner.values import Draft, Finding, PlannerOptions, PlanRequest, Score
 from llmcore.ports import Model
 
 
@@ -67,6 +67,15 @@ class Planner:
         if scope is not None and said.kind == "plan" and alone and not said.tainted:
             self._cache.put(scope, request.text, said.steps, names)
         return said
+
+    async def further(self, request: PlanRequest, findings: Sequence[Finding]) -> Draft:
+        """What is to be done after these results; a model that cannot be asked leaves it at them (`answer`)."""
+        if self._remote is None or self._model is None or not self._model.available:
+            return Draft(kind="answer")
+        try:
+            return await self._remote.further(request, findings)
+        except (ProviderError, TimedOut, Unavailable):
+            return Draft(kind="answer")
 
     def _scope(self, request: PlanRequest) -> Hashable | None:
         """What has to be the same for a plan to be the same; None if nothing is to be remembered."""

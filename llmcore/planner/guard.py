@@ -16,6 +16,9 @@ _TIMES = (
     "(?:second|minute|hour|day|night|morning|evening|week|weekend|month|year"
     "|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?"
 )
+_ALL = "(?: (?:it|that|everything|all))?"
+_BACK = f"(?:undo|revert|roll{_ALL} back|take{_ALL} back){_ALL}"
+_FAILS = "(?:fails?|goes wrong|breaks|does(?:n't| not) work)"
 _NOT = "(?:n't|nt| not)"
 
 
@@ -38,11 +41,16 @@ _BLANK = re.compile(
             r"\b(?:not|non)[- ]?empty\b|\bno longer\b|\bno (?:problem|worries|rush|hurry)\b",
             r"\bif (?:you (?:can|could|would|please|don't mind)|possible)\b",
             r"\bwhen you (?:can|get a (?:chance|moment|minute))\b",
+            rf"\b{_BACK} if [^,.;!?]{{1,40}} {_FAILS}\b",
+            rf"\bif [^,.;!?]{{1,40}} {_FAILS},? (?:then |please )*{_BACK}\b",
             r"\b(?:check|see|tell me|tell us|know|find out|verify|look|show me|test) (?:if|whether)\b",
         )
     )
 )
 """What says nothing about the sentence: quotations, paths and names with dots, concessions and courtesies."""
+_UNDO_ON_FAILURE = re.compile(
+    rf"\b{_BACK} if [^,.;!?]{{1,40}} {_FAILS}\b|\bif [^,.;!?]{{1,40}} {_FAILS},? (?:then |please )*{_BACK}\b"
+)
 _CLAUSE_END = re.compile(r"[.;!?,](?=\s|$)|\s(?:and|then|but)\s(?:then\s)?")
 _LEAD = re.compile(
     r"[\s,.!:;-]*(?:(?:hi|hello|hey|ok|okay|so|well|now|then|and|but|also|please|pls|plz|kindly|just|first|next|yes"
@@ -129,26 +137,6 @@ _ANYWHERE = (
         ),
     ),
     (
-        "condition",
-        _words(
-            "if|unless|until|till|once|whenever|whether|in case|provided|assuming|otherwise",
-            "as (?:soon|long) as",
-            r"before (?:you|i|we|they|\w+ing)",
-            "when (?:the|it|this|that|there|[a-z]+ (?:is|are|gets|goes|has))",
-        ),
-    ),
-    ("condition", re.compile(r"(?:^|[,;.] ?)when\b")),
-    (
-        "supposition",
-        _words(
-            r"suppos(?:e|ing)|imagine|hypothetical\w*|pretend|theoretically|in theory|let'?s say",
-            "(?:would|could|should|might) have|(?:should|ought to|might|may|could) be",
-            "think(?:ing)? (?:of|about)|consider(?:ing)?|planning (?:to|on)",
-            "(?:might|may) (?:need|want|have) to",
-            "(?:it|that|this) would|would (?:be|help|fix|cause|break|happen)",
-        ),
-    ),
-    (
         "question",
         _words(
             "what (?:happens|(?:would|will|could) happen|happened|if)",
@@ -159,6 +147,25 @@ _ANYWHERE = (
             "(?:effect|consequence|impact|risk|danger|point)s? of",
             "(?:safe|ok|okay|possible|necessary|wise) to",
             r"good idea|worth \w+ing",
+        ),
+    ),
+    (
+        "condition",
+        _words(
+            "if|unless|whether|in case|provided|assuming|otherwise",
+            "when (?:the|it|this|that|there|[a-z]+ (?:is|are|gets|goes|has))",
+        ),
+    ),
+    ("condition", re.compile(r"(?:^|[,;.] ?)when\b")),
+    ("waiting", _words("until|till|once|whenever", "as (?:soon|long) as", r"before (?:you|i|we|they|\w+ing)")),
+    (
+        "supposition",
+        _words(
+            r"suppos(?:e|ing)|imagine|hypothetical\w*|pretend|theoretically|in theory|let'?s say",
+            "(?:would|could|should|might) have|(?:should|ought to|might|may|could) be",
+            "think(?:ing)? (?:of|about)|consider(?:ing)?|planning (?:to|on)",
+            "(?:might|may) (?:need|want|have) to",
+            "(?:it|that|this) would|would (?:be|help|fix|cause|break|happen)",
         ),
     ),
     (
@@ -236,16 +243,29 @@ def _told(kind: str, clause: tuple[int, int], found: Iterable[Sign]) -> str:
     return "participle" if any(sign.kind == "ask" and sign.clause == clause for sign in found) else "narrative"
 
 
+def asks_undo_on_failure(text: str) -> bool:
+    """True for an order that is to be taken back if something of it fails."""
+    return _UNDO_ON_FAILURE.search(text.lower().replace("\u2019", "'")) is not None
+
+
 def blocking(
-    text: str, *, mutates: bool, quoted: Iterable[tuple[int, int]] = (), evidence: Iterable[int] | None = None
+    text: str,
+    *,
+    mutates: bool,
+    quoted: Iterable[tuple[int, int]] = (),
+    evidence: Iterable[int] | None = None,
+    conditional: bool = False,
 ) -> str | None:
     """Kind of a sign that forbids to act (or, for a read, to take the text as a wish to know), else None.
 
     `quoted` are the spans that a step's params took over word for word: what stands there orders and forbids nothing.
-    `evidence` are the positions of the words that name the action; None if they are not known.
+    `evidence` are the positions of the words that name the action; None if they are not known. A `conditional` step
+    says itself under which condition it acts, so that a condition in the words does not forbid it.
     """
     spans = list(quoted)
     found = [sign for sign in signs(text) if not any(start <= sign.start and sign.end <= end for start, end in spans)]
+    if conditional:
+        found = [sign for sign in found if sign.kind != "condition"]
     if not mutates:
         found = [sign for sign in found if sign.kind not in _OF_ORDERS]
     for sign in found:

@@ -4,27 +4,33 @@ Asked by `Planner` where the local matcher is not sure. Knows no vendor, no poli
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llmcore.catalog import Catalog
 from llmcore.errors import ProviderError
 from llmcore.intent import Intent
 from llmcore.plan import Effect
 from llmcore.planner import prompt, wording
-from llmcore.planner.guard import blocking
+from llmcore.planner.guard import asks_undo_on_failure, blocking
 from llmcore.planner.lexicon import KIND_WORDS
 from llmcore.planner.local import NAME, names_of
 from llmcore.planner.reading import Reader, Reading
 from llmcore.planner.reply import Reply, UnusableReply, parse
-from llmcore.planner.values import Draft, DraftStep, PlannerOptions, PlanRequest
+from llmcore.planner.values import Draft, DraftStep, Finding, PlannerOptions, PlanRequest
 from llmcore.planner.words import Token
-from llmcore.ports import Finished, Model, ModelRequest, TextDelta, Usage
+from llmcore.ports import Finished, Message, Model, ModelRequest, TextDelta, Usage
 
 _ROUNDS = 2
 _LONGEST = 20_000
 _AGREED, _SAME_INTENTS, _ALONE, _LIKENESS = 0.95, 0.85, 0.4, 0.3
 _SLIGHT = 0.2
+_CONDITIONS = frozenset({"if", "unless", "when", "otherwise", "else", "fails", "undo", "revert", "rollback", "back"})
+_INVESTIGATIONS = frozenset(
+    {"investigate", "diagnose", "why", "cause", "reason", "figure", "troubleshoot", "fix", "solve", "repair", "needed"}
+    | {"necessary", "whatever", "depending"}
+)
 _JOINTS = frozenset({"and", "then", ",", ";", "after", "afterwards", "before", "finally", "both"})
 
 
@@ -33,6 +39,18 @@ class _Spoken:
     text: str
     provider: str
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    text: str
+    messages: Sequence[Message]
+    schema: Mapping[str, Any]
+    names: frozenset[str]
+    """Intents that may be used."""
+    said: str
+    """What values have to stand in."""
+    tainted: bool
 
 
 class ModelPlanner:
@@ -50,38 +68,79 @@ class ModelPlanner:
 
         A reply that cannot be used is sent back once with what is wrong; then the user is asked.
         """
+        return await self._planned(request, self._asked(request))
+
+    async def further(self, request: PlanRequest, findings: Sequence[Finding]) -> Draft:
+        """What is to be done after these results: more steps, or `answer` if they are all. Always tainted.
+
+        Values may come from the results, which others have written: so a person decides about every change of it.
+        """
+        before = [{"intent": found.intent, "params": dict(found.params)} for found in findings]
+        asked = self._asked(request, investigating=True)
+        told = prompt.further(json.dumps({"kind": "plan", "steps": before, "more": True}, default=str), findings)
+        grown = replace(asked, messages=[*asked.messages, *told], said=f"{asked.said}\n{told[-1].content}")
+        return replace(await self._planned(request, grown), tainted=True)
+
+    def _asked(self, request: PlanRequest, *, investigating: bool = False) -> "_Asked":
         text = request.text.strip()[: self._options.max_text]
         history = list(request.history)[-self._options.history_turns :] if self._options.history_turns else []
         visible = sorted(request.visible, key=lambda intent: intent.name)
         names = frozenset(intent.name for intent in visible)
         shots = self._reader.index.similar(text, names, self._options.shots)
-        asked = prompt.messages(visible, shots, history, text)
-        chained = any(token.text.lower() in _JOINTS for token in self._reader.index.lexer.read(text))
-        schema = prompt.schema(visible, chained=chained)
-        said = "\n".join([*(message.content for message in history), text])
-        usage, provider = Usage(), ""
+        words = {token.text.lower() for token in self._reader.index.lexer.read(text)}
+        conditional = bool(words & _CONDITIONS)
+        investigating = investigating or bool(words & _INVESTIGATIONS)
+        return _Asked(
+            text=text,
+            messages=prompt.messages(
+                visible, shots, history, text, conditional=conditional, investigating=investigating
+            ),
+            schema=prompt.schema(
+                visible,
+                chained=conditional or bool(words & _JOINTS),
+                conditional=conditional,
+                investigating=investigating,
+            ),
+            names=names,
+            said="\n".join([*(message.content for message in history), text]),
+            tainted=bool(history) and request.untrusted,
+        )
+
+    async def _planned(self, request: PlanRequest, asked: "_Asked") -> Draft:
+        usage, provider, messages = Usage(), "", asked.messages
         for _ in range(_ROUNDS):
-            request_ = ModelRequest(messages=asked, schema=schema, temperature=0.0, max_tokens=self._options.max_tokens)
+            request_ = ModelRequest(
+                messages=messages, schema=asked.schema, temperature=0.0, max_tokens=self._options.max_tokens
+            )
             spoken = await self._ask(request_)
             usage, provider = usage + spoken.usage, spoken.provider
             try:
-                reply = parse(spoken.text, self._catalog, names, said)
+                reply = parse(spoken.text, self._catalog, asked.names, asked.said)
             except UnusableReply as error:
-                asked = [*asked, *prompt.repair(spoken.text, error.problems)]
+                messages = [*messages, *prompt.repair(spoken.text, error.problems)]
                 continue
-            draft = self._draft(reply, request, text)
-            return replace(draft, answered_by=provider, usage=usage, tainted=bool(history) and request.untrusted)
+            draft = self._draft(reply, request, asked.text)
+            return replace(draft, answered_by=provider, usage=usage, tainted=asked.tainted)
         return Draft(
             kind="clarify",
             text="I did not understand that well enough to plan it. Please say it in other words, one thing at a time.",
             answered_by=provider,
             usage=usage,
-            tainted=bool(history) and request.untrusted,
+            tainted=asked.tainted,
         )
 
     def recalled(self, steps: Sequence[DraftStep], request: PlanRequest) -> Draft | None:
         """A remembered plan for these words, as if a model had said it just now; None if a check refuses that."""
-        raw = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in steps]
+        raw = [
+            {
+                "intent": step.intent,
+                "params": dict(step.params),
+                "needs": list(step.needs),
+                "when": step.when,
+                **step.rules,
+            }
+            for step in steps
+        ]
         text = request.text.strip()
         names = frozenset(intent.name for intent in request.visible)
         try:
@@ -126,7 +185,10 @@ class ModelPlanner:
             intent = self._catalog.get(reply.steps[reply.incomplete].intent)
             asks = wording.question(intent, reply.missing, request.vocabulary)
             return Draft(kind="clarify", steps=reply.steps, text=asks, confidence=confidence, missing=reply.missing)
-        return Draft(kind="plan", steps=reply.steps, confidence=confidence)
+        steps = reply.steps
+        if asks_undo_on_failure(text):
+            steps = tuple(replace(step, rules={**step.rules, "on_error": "undo"}) for step in steps)
+        return Draft(kind="plan", steps=steps, confidence=confidence, more=reply.more)
 
     def _refused(self, reply: Reply, text: str, reading: Reading, request: PlanRequest) -> Draft | None:
         """What is said instead of a plan that acts on words which are no order, or order something else."""
@@ -148,7 +210,13 @@ class ModelPlanner:
 
     def _no_order(self, step: DraftStep, text: str, tokens: Sequence[Token]) -> Draft | None:
         intent = self._catalog.get(step.intent)
-        sign = blocking(text, mutates=True, quoted=_spans(step, text), evidence=self._evidence(intent, tokens))
+        sign = blocking(
+            text,
+            mutates=True,
+            quoted=_spans(step, text),
+            evidence=self._evidence(intent, tokens),
+            conditional=step.when is not None,
+        )
         if sign in ("ask", "question", "supposition"):
             return Draft(kind="answer", confidence=0.5)
         if sign is not None or not self._reader.index.orders(tokens, step.intent):

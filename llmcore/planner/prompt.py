@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcore.intent import Example, Intent
+from llmcore.planner.values import Finding
 from llmcore.planner.wording import first_sentence
 from llmcore.ports import Message
 
@@ -47,6 +48,20 @@ _REFERENCE = {
 _MARK = re.compile(r"</?\s*data\s*>", re.IGNORECASE)
 _MOST_DATA = 4000
 _MOST_STEPS = 12
+_MOST_FOUND = 12_000
+_FURTHER = (
+    "These are the results so far. If the request needs more steps now, reply with a plan of only those new steps, "
+    'values word for word from the request or the results, with "more":true if you have to see their results too. '
+    'If the results are all that was asked for, reply {"kind":"answer","steps":[]}.'
+)
+_CONDITIONS = (
+    'A step that is to run only under a condition has "when", a CEL expression over earlier steps such as '
+    '"steps.s1.result.state == \'stopped\'" or "steps.s2.state == \'failed\'". "on_error" says what a failure of the '
+    'step does to the rest: "continue" or "undo".\nRequest: '
+)
+_INVESTIGATION = (
+    'If results have to be seen before it is clear what to do, plan only the reads and add "more":true.\nRequest: '
+)
 
 
 def system_text(visible: Sequence[Intent]) -> str:
@@ -59,15 +74,19 @@ def messages(
     shots: Sequence[tuple[Intent, Example]],
     history: Sequence[Message],
     text: str,
+    *,
+    conditional: bool = False,
+    investigating: bool = False,
 ) -> list[Message]:
-    """The whole conversation to send."""
+    """The whole conversation to send; what only some requests need is said beside the request."""
+    notes = (_CONDITIONS if conditional else "") + (_INVESTIGATION if investigating else "")
     found = [Message("system", system_text(visible))]
     for request, kind in _FIXED:
         found += [Message("user", request), Message("assistant", _json({"kind": kind, "steps": []}))]
     for intent, example in shots:
         step = {"intent": intent.name, "params": dict(example.params)}
         found += [Message("user", example.text), Message("assistant", _json({"kind": "plan", "steps": [step]}))]
-    return [*found, Message("user", _quoted(history) + text)]
+    return [*found, Message("user", _quoted(history) + notes + text)]
 
 
 def repair(reply: str, problems: Sequence[str]) -> list[Message]:
@@ -79,19 +98,38 @@ def repair(reply: str, problems: Sequence[str]) -> list[Message]:
     ]
 
 
-def schema(visible: Sequence[Intent], *, chained: bool) -> dict[str, Any]:
+def further(reply: str, findings: Sequence[Finding]) -> list[Message]:
+    """What is said after the reads of a plan have run, so that what they found decides what is next."""
+    told = [
+        {"step": found.step_id, "intent": found.intent, "params": dict(found.params), "result": found.result}
+        for found in findings
+    ]
+    data = _MARK.sub("", json.dumps(told, ensure_ascii=False, default=str))[:_MOST_FOUND]
+    return [
+        Message("assistant", reply),
+        Message("user", f"<data>\n{data}\n</data>\n{_FURTHER}"),
+    ]
+
+
+def schema(
+    visible: Sequence[Intent], *, chained: bool, conditional: bool = False, investigating: bool = False
+) -> dict[str, Any]:
     """What the reply has to fit: a union over the visible intents; `chained` allows needs and references.
 
     Only types and choices are asked for here; the catalogue checks the rest, and a value that is missing is asked for.
     """
     steps = {
         "type": "array",
-        "items": {"anyOf": [_step(intent, chained=chained) for intent in visible]},
+        "items": {"anyOf": [_step(intent, chained=chained, conditional=conditional) for intent in visible]},
         "maxItems": _MOST_STEPS if visible else 0,
     }
     return {
         "type": "object",
-        "properties": {"kind": {"type": "string", "enum": ["plan", "answer", "none"]}, "steps": steps},
+        "properties": {
+            "kind": {"type": "string", "enum": ["plan", "answer", "none"]},
+            "steps": steps,
+            **({"more": {"type": "boolean"}} if investigating else {}),
+        },
         "required": ["kind", "steps"],
         "additionalProperties": False,
     }
@@ -111,7 +149,7 @@ def _choices(prop: Mapping[str, Any]) -> str:
     return f" {'|'.join(map(str, prop['enum']))}" if "enum" in prop else ""
 
 
-def _step(intent: Intent, *, chained: bool) -> dict[str, Any]:
+def _step(intent: Intent, *, chained: bool, conditional: bool) -> dict[str, Any]:
     defs = intent.schema.get("$defs", {})
     params = {name: _simple(prop, defs, chained=chained) for name, prop in intent.schema.get("properties", {}).items()}
     fields: dict[str, Any] = {
@@ -120,6 +158,8 @@ def _step(intent: Intent, *, chained: bool) -> dict[str, Any]:
     }
     if chained:
         fields["needs"] = {"type": "array", "items": {"type": "integer"}}
+    if conditional:
+        fields |= {"when": {"type": "string"}, "on_error": {"enum": ["stop", "continue", "undo"]}}
     return {"type": "object", "properties": fields, "required": ["intent", "params"], "additionalProperties": False}
 
 

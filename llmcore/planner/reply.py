@@ -12,9 +12,9 @@ from typing import Any
 
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
-from llmcore.plan import MAX_STEPS, is_reference
+from llmcore.plan import MAX_STEPS, condition_sources, is_reference
 from llmcore.planner.lexicon import GENERIC, NEVER_NAMES, NUMBERS, STOP_WORDS, SYNONYMS
-from llmcore.planner.values import DraftStep
+from llmcore.planner.values import Draft, DraftStep
 
 _KINDS = ("plan", "answer", "none", "clarify")
 _DECODER = json.JSONDecoder()
@@ -34,6 +34,8 @@ class Reply:
     """Params that the first incomplete step lacks."""
     incomplete: int = 0
     """Index of that step."""
+    more: bool = False
+    """True if the model wants to see results before it says what to do next."""
 
 
 class UnusableReply(Exception):
@@ -63,7 +65,7 @@ def parse(text: str, catalog: Catalog, visible: Collection[str], said: str) -> R
         missing = tuple(name for name in catalog.get(step.intent).required if name not in step.params)
         if missing:
             return Reply("clarify", tuple(steps), missing, number)
-    return _checked(steps, catalog)
+    return replace(_checked(steps, catalog), more=data.get("more") is True)
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -105,7 +107,7 @@ def _steps(raw: Sequence[Any], catalog: Catalog, visible: Collection[str], said:
 
 
 def _step(item: Any, catalog: Catalog, visible: Collection[str], said: str) -> DraftStep | str:
-    """The step, or what is wrong with it. Fields other than intent, params and needs are dropped."""
+    """The step, or what is wrong with it. What the schema does not know is dropped."""
     if not isinstance(item, Mapping) or not isinstance(item.get("intent"), str):
         return "must be an object with intent and params"
     name = item["intent"].removeprefix("intent_")
@@ -122,7 +124,16 @@ def _step(item: Any, catalog: Catalog, visible: Collection[str], said: str) -> D
         for key, value in params.items()
         if value is not None and value != "" and grounded(value, schema.get("properties", {}).get(key, {}), said)
     }
-    return DraftStep(intent=name, params=kept, needs=tuple(dict.fromkeys(needs)))
+    when, on_error = item.get("when") or None, item.get("on_error")
+    if when is not None and not isinstance(when, str):
+        return "when must be a CEL expression in a string"
+    try:
+        if when is not None and not condition_sources(when):
+            when = None  # it reads no step, so it says nothing
+    except BadParams as refused:
+        return f"when {refused.details['fields'][0]['message']}"
+    rules = {"on_error": on_error} if on_error in ("continue", "undo") else {}
+    return DraftStep(intent=name, params=kept, needs=tuple(dict.fromkeys(needs)), when=when, rules=rules)
 
 
 def grounded(value: Any, prop: Mapping[str, Any], said: str) -> bool:
@@ -152,15 +163,7 @@ def _spoken(value: str, said: str) -> bool:
 
 
 def _checked(steps: Sequence[DraftStep], catalog: Catalog) -> Reply:
-    raw = [
-        {
-            "id": f"s{number + 1}",
-            "intent": step.intent,
-            "params": dict(step.params),
-            "needs": [f"s{need + 1}" for need in step.needs],
-        }
-        for number, step in enumerate(steps)
-    ]
+    raw = Draft(kind="plan", steps=tuple(steps)).raw_steps()
     try:
         checked = catalog.steps(raw)
     except BadParams as error:

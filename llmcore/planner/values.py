@@ -48,6 +48,8 @@ class Draft:
     """For `none`: names of the intents that come nearest."""
     tainted: bool = False
     """True if a model read untrusted text while it made this."""
+    more: bool = False
+    """True if what these reads find decides what has to be done next."""
 
     def raw_steps(self) -> list[dict[str, Any]]:
         """The steps as the contract writes them, named `s1`, `s2`, ..."""
@@ -82,6 +84,16 @@ def template_draft(raw: Sequence[RawStep], *, tainted: bool) -> Draft:
         for step in raw
     )
     return Draft(kind="plan", steps=steps, answered_by="template", confidence=1.0, tainted=tainted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a step has found, told to a model as data."""
+
+    step_id: str
+    intent: str
+    params: Mapping[str, Any]
+    result: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

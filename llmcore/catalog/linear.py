@@ -7,7 +7,7 @@ look-around nor back-references.
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
@@ -54,4 +54,4 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
             yield ValidationError(f"does not match {pattern}")
 
 
-_Linear: Any = extend(Draft202012Validator, {"pattern": _pattern})
+_Linear = cast(Any, extend)(Draft202012Validator, {"pattern": _pattern})

@@ -49,7 +49,7 @@ class Target:
 
     def instance(self, name: str) -> "Target":
         """The same for one instance: its name in the place of `%i`."""
-        commands = {
+        commands: dict[str, Any] = {
             key: tuple(part.replace("%i", name) for part in argv)
             for key in ("start", "stop", "status", "restart", "scale", "replicas")
             if (argv := getattr(self, key)) is not None

@@ -165,7 +165,7 @@ def test_bundled_packs_are_found_and_sound() -> None:
     """By entry point; every intent has its examples."""
     catalog = Catalog(load_packs())
     assert "list_processes" in catalog
-    assert all(len(intent.examples) >= 8 for intent in catalog)
+    assert all(len(intent.examples) >= 8 for intent in catalog if intent.offered)
 
 
 def test_file_of_a_hosts_own_intents_is_read(tmp_path: Path) -> None:

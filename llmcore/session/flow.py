@@ -17,7 +17,8 @@ from llmcore.errors import Conflict, Expired, Forbidden, LLMCoreError, NotFound,
 from llmcore.executor import RETRY
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
-from llmcore.session.keeping import Keeper
+from llmcore.session.keeping import Held, Keeper
+from llmcore.session.orders import Standing
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
 from llmcore.session.trail import tell_plan
@@ -52,7 +53,12 @@ class Session:
         self._topics = topics
         self._queue = queue
         self.options = options
-        self._worker = Worker(segments, topics, Keeper(segments.store, options.node, options.lease_s))
+        self._keeper = Keeper(segments.store, options.node, options.lease_s)
+        self._worker = Worker(segments, topics, self._keeper)
+        self.orders = Standing(segments.store, self._worker, queue, topics, segments.audit, segments.clock)
+        """Orders to all nodes."""
+        self._seen: set[str] = set()
+        """Plans and runs that nobody had taken up at the last look."""
         self._starting: set[str] = set()
         """Plans that are being begun at this moment, which `recover` leaves alone."""
         self._undoing: set[str] = set()
@@ -149,8 +155,10 @@ class Session:
     ) -> Plan:
         """Give an approval; with the last one needed the run starts. Policy is asked again at this moment.
 
-        Raises what `Approvals.approve` raises. Breaking the glass is told to everybody.
+        Raises what `Approvals.approve` raises, and Conflict while everything is held. Breaking the glass is told to
+        everybody.
         """
+        self.orders.check()
         approvals = self._do.proposer.approvals
         async with approvals.refusals("plan.approve", principal, plan_id=plan_id, digest=digest):
             seen = await approvals.visible(plan_id, principal)
@@ -190,6 +198,7 @@ class Session:
 
     async def _start(self, plan: Plan) -> Plan:
         """Have a decided plan run, or go on; the store says so before this returns."""
+        self.orders.check()
         earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
         segment = earlier.segment + 1 if earlier else 1
         run = replace(earlier or self._run_of(plan), status=PlanStatus.RUNNING, segment=segment, plan_id=plan.plan_id)
@@ -240,7 +249,7 @@ class Session:
         return stored
 
     async def cancel(self, run_id: str, principal: Principal) -> Run:
-        """Stop a run wherever it is: in the model call, in a step, or while it waits for people."""
+        """Stop a run wherever it is: in the model call, in a step, on another node, or while it waits for people."""
         run = await self.visible_run(run_id, principal)
         if run.status in TERMINAL:
             return run
@@ -248,10 +257,24 @@ class Session:
         if run.status is PlanStatus.RUNNING:
             self._worker.cancelling.add(run_id)
             if await self._queue.cancel(run_id):
-                with suppress(TimedOut):
-                    await self.settled(run_id)
-                return await self._do.store.run_get(run_id) or run
+                return await self._after_cancel(run)
             self._worker.forget(run_id)
+        try:
+            async with self._keeper.held(run_id, run.segment):
+                return await self._cancel_resting(await self._do.store.run_get(run_id) or run, principal)
+        except Held:  # whoever works it does the rest
+            await self._do.store.order_cancel(run_id)
+            return await self._after_cancel(run)
+
+    async def _after_cancel(self, run: Run) -> Run:
+        with suppress(TimedOut):
+            await self.settled(run.run_id)
+        return await self._do.store.run_get(run.run_id) or run
+
+    async def _cancel_resting(self, run: Run, principal: Principal) -> Run:
+        """Stop a run that nobody works: it waits for people, or for its turn."""
+        if run.status in TERMINAL:
+            return run
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
         if plan is not None and plan.status not in TERMINAL:
             cancelled = plan.moved(PlanStatus.CANCELLED)
@@ -262,13 +285,15 @@ class Session:
         await self._do.store.run_put(stopped)
         if run.status is PlanStatus.RUNNING:  # it waited for its turn: nobody else tells its end
             await self._topics.open(run.topic, run.conversation_id, run.owner)
-            self._topics.publish(run.topic, Turn(stopped, text="Stopped.").finished(PlanStatus.CANCELLED), run_id)
+            self._topics.publish(run.topic, Turn(stopped, text="Stopped.").finished(PlanStatus.CANCELLED), run.run_id)
         return stopped
 
     async def resolve(self, run_id: str, step_id: str, outcome: str, principal: Principal) -> Run:
         """Say what became of an `unknown` step: it was `done`, is to be tried again (`retry`), or all ends (`stop`)."""
         run = await self.visible_run(run_id, principal)
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        if outcome != "stop":
+            self.orders.check()
         if plan is None or run.status is not PlanStatus.WAITING:
             raise Conflict("This run has no step that waits for a person's word.", run_id=run_id)
         if not principal.may_approve(plan.approval.roles if plan.approval else ()):
@@ -357,8 +382,7 @@ class Session:
         """Wait until the running segment of a run has ended; raises TimedOut after `wait_s`."""
         try:
             async with asyncio.timeout(self.options.wait_s):
-                if (ended := self._worker.ended.get(run_id)) is not None:
-                    await ended.wait()
+                await self._worker.settled(run_id)
         except TimeoutError as late:
             raise TimedOut("The work goes on; its events tell how it ends.", run_id=run_id) from late
 
@@ -370,17 +394,31 @@ class Session:
 
     # --- working ---
 
-    async def recover(self) -> None:
-        """Start plans that were decided but not begun when the process ended, or the store went away just then.
+    async def recover(self, patient: bool = False) -> None:
+        """Start plans that were decided but not begun when a process ended, or the store went away just then.
 
-        The queue has the runs that had begun. What somebody decides or begins at this moment is left to them.
+        The queue has the runs that had begun; those that have fallen out of it go back in. What somebody decides or
+        begins at this moment is left to them: a `patient` look takes up only what the last look has found too.
         """
+        found: dict[str, Plan | Run] = {}
         for plan in await self._do.store.plan_list(statuses=[PlanStatus.APPROVED, PlanStatus.RUNNING], limit=_ALL):
-            if plan.plan_id in self._starting:
-                continue
-            earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-            if earlier is None or earlier.status is not PlanStatus.RUNNING:
-                await self._take_up(plan)
+            if plan.plan_id not in self._starting and await self._is_left(plan):
+                found[plan.plan_id] = plan
+        for run in await self._do.store.runs_adrift(self.options.node) if patient else ():
+            if run.run_id not in self._worker.working:
+                found[run.run_id] = run
+        due = [left for name, left in found.items() if not patient or name in self._seen]
+        self._seen = set(found)
+        for left in due:
+            await (self._take_up(left) if isinstance(left, Plan) else self._enqueue(left))
+
+    async def _is_left(self, plan: Plan) -> bool:
+        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
+        return earlier is None or earlier.status is not PlanStatus.RUNNING
+
+    def leave(self) -> None:
+        """This process stops: segments end after the steps that are running."""
+        self._do.executor.leaving.set()
 
     async def _take_up(self, plan: Plan) -> None:
         """Start what was decided in an earlier life, unless it is too late for that or somebody changed it."""

@@ -25,6 +25,8 @@ from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 0.25
+"""Pause between two looks at a run that another node may be working."""
 _ENDED_BADLY = frozenset({PlanStatus.FAILED, PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN})
 _OUTCOMES = frozenset(state.value for state in StepState)
 
@@ -57,6 +59,21 @@ class Worker:
         self.cancelling.discard(run_id)
         if (ended := self.ended.pop(run_id, None)) is not None:
             ended.set()
+
+    async def settled(self, run_id: str) -> None:
+        """Wait until no segment of a run is running, here or on another node."""
+        while run_id:
+            ended = self.ended.get(run_id)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S if ended else 0):
+                    await (ended or asyncio.Event()).wait()
+                    return
+            run = await self._do.store.run_get(run_id) if run_id not in self.working else None
+            if run_id not in self.working and (run is None or run.status is not PlanStatus.RUNNING):
+                self.forget(run_id)
+                return
+            if ended is None:
+                await asyncio.sleep(LOOK_S)
 
     async def work(self, run_id: str, segment: int) -> None:
         """Work one segment and publish its events; the turn boundary. Runs at least once, again after a crash.

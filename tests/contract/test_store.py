@@ -329,6 +329,8 @@ async def test_a_node_that_lost_its_lease_begins_and_ends_nothing(store: SqlStor
     old = await store.lease_take("r1", 1, "n1", 0)
     assert old
     assert await store.attempt_begin(attempt(), old) is Begun.YES
+    assert await store.attempt_begin(attempt(), old) is Begun.YES  # its answer was lost
+    assert await store.attempt_begin(replace(attempt(), started_at="later"), old) is Begun.TAKEN
     new = await store.lease_take("r1", 1, "n2", 60)
     assert new
     assert await store.attempt_begin(attempt("s2"), old) is Begun.FENCED

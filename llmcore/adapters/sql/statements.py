@@ -59,6 +59,7 @@ class Statements:
         self.plan_swap = self._plan_swap()
         self.run_put = self._upsert(schema.run, "run_id")
         self.attempt_begin = self._insert_new(schema.attempt)
+        self.attempt_same = self._attempt_same()
         self.attempt_end = self._attempt_end(_open_or_same())
         self.attempt_resolve = self._attempt_end()
         self.now_s = _now_s(database)
@@ -109,6 +110,12 @@ class Statements:
             & (plan.c.votes == bindparam("expected_votes"))
         )
         return self._compiled(update(plan).where(unchanged), ("status", "digest", "votes", "document"))
+
+    def _attempt_same(self) -> Statement:
+        attempt = schema.attempt
+        names = ("run_id", "step_id", "attempt", "started_at")
+        same = [attempt.c[name] == bindparam(name) for name in names]
+        return self._compiled(select(attempt.c.attempt).where(*same, attempt.c.outcome.is_(None)))
 
     def _attempt_end(self, *conditions: Any) -> Statement:
         attempt = schema.attempt

@@ -102,7 +102,9 @@ class Work(Leases):
                 if orders.stop is not None and orders.stop.stops(lease.run_id, lease.segment):
                     return Begun.STOPPED
             inserted = self._sql.attempt_begin(connection, values).rowcount
-            return Begun.YES if inserted else Begun.TAKEN
+            # under a lease nobody else can have written the very same: then an answer was lost, and this is it again
+            begun = inserted or (lease is not None and self._sql.attempt_same(connection, values).first())
+            return Begun.YES if begun else Begun.TAKEN
 
         return await self._write(work)
 

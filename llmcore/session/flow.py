@@ -424,10 +424,10 @@ class Session:
         """Start what was decided in an earlier life, unless it is too late for that or somebody changed it."""
         try:
             await self._do.proposer.approvals.check(plan)
-        except (Tampered, Expired) as refused:
-            ended = await self._do.store.plan_get(plan.plan_id)
-            if ended is not None and ended.status in TERMINAL:
-                await self._ended_by_decision(ended, refused.message)
+        except Tampered:  # it is in the trail; nothing that it says is believed, not even whose it is
+            return
+        except Expired as late:
+            await self._ended_by_decision(plan.moved(PlanStatus.EXPIRED), late.message)
             return
         with suppress(Conflict):
             await self._start(plan)

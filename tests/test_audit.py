@@ -191,3 +191,43 @@ async def test_closing_says_what_could_not_be_written(
         await audit.record("refused", ANNA)
     await audit.close()
     assert audit.lost == 1
+
+
+@pytest.mark.asyncio
+async def test_records_of_decisions_name_the_versions_that_decided(store: SqlStore) -> None:
+    """As they are at that moment; a login depends on none."""
+    versions = {"catalog": "c1", "policy": "p1"}
+    audit = Audit(store, HandClock(), Redactor().value, lambda: versions)
+    await audit.record("plan.propose", ANNA, plan_id="pl_1")
+    versions["policy"] = "p2"
+    await audit.record("step.begin", ANNA)
+    await audit.record("login", ANNA)
+    told = [json.loads(row[1])["facts"].get("versions") for row in await store.audit_rows()]
+    assert told == [{"catalog": "c1", "policy": "p1"}, {"catalog": "c1", "policy": "p2"}, None]
+
+
+@pytest.mark.asyncio
+async def test_a_result_is_told_by_hash_and_beginning(store: SqlStore, audit: Audit) -> None:
+    """Bounded, without secrets; the hash is of what really came, so that the journal's copy can be held against it."""
+    big = "x" * 70_000
+    for result in (
+        {"b": 1, "a": "my s3cret"},
+        None,
+        "y" * 1_000,
+        big,
+        {"n": 2**70, "odd": "\ud83d"},
+        {"password": "p"},
+    ):
+        audit.note("intent", ANNA, result=result)
+    await audit.flush()
+    told = [json.loads(row[1])["facts"]["result"] for row in await store.audit_rows()]
+    assert told[0] == {
+        "sha256": hashlib.sha256(b'{"a":"my s3cret","b":1}').hexdigest(),
+        "bytes": 23,
+        "summary": f'{{"a":"my {MASK}","b":1}}',
+    }
+    assert told[1]["summary"] == "null"
+    assert told[2]["summary"] == '"' + "y" * 299 + "…"
+    assert (told[3]["summary"], told[3]["bytes"]) == (None, 70_002)
+    assert told[4]["summary"] == f'{{"n":{2**70},"odd":"?"}}'
+    assert told[5]["summary"] == f'{{"password":"{MASK}"}}'

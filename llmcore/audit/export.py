@@ -1,34 +1,47 @@
 """The audit chain as a file that can be checked by itself.
 
 Written by `llmcore audit export`, checked by `llmcore audit verify --file`. One JSON object a line:
-`{"seq", "previous", "hash", "record"}`, at the last line also `"last": true`, so that a file that was cut is known.
-`record` stands there in the very characters that were hashed.
+`{"seq", "previous", "hash", "record"}`; the first line also has `"first": true`, the last `"last": true`, so that a
+file that was cut is known. `record` stands there in the very characters that were hashed.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from llmcore.audit.chain import GENESIS, Verification, link
 
 _RECORD = ',"record":'
 
 
-def export_lines(rows: Iterable[tuple[Any, Any, Any]], previous: str, last_seq: int) -> Iterator[str]:
+class _Read(NamedTuple):
+    """One line."""
+
+    seq: int
+    previous: str
+    hash: str
+    first: bool
+    last: bool
+
+
+def export_lines(
+    rows: Iterable[tuple[Any, Any, Any]], previous: str, last_seq: int, *, begins: bool = True
+) -> Iterator[str]:
     """Lines for `(seq, record, hash)` in order of `seq`.
 
-    `previous` is the hash of the row before the first; the row of `last_seq` ends the export.
+    `previous` is the hash of the row before the first, which `begins` an export or goes on with one; the row of
+    `last_seq` ends it.
     """
     for seq, record, hash_ in rows:
-        yield _line((seq, record, hash_), previous, last=seq == last_seq)
-        previous = str(hash_)
+        marks = {"seq": seq, "previous": previous, "hash": hash_, "first": begins, "last": seq == last_seq}
+        head = {key: value for key, value in marks.items() if value is not False}
+        yield _line(head, record)
+        previous, begins = str(hash_), False
 
 
-def _line(row: tuple[Any, Any, Any], previous: str, *, last: bool) -> str:
-    seq, record, hash_ = row
-    marks = {"seq": seq, "previous": previous, "hash": hash_} | ({"last": True} if last else {})
-    head = json.dumps(marks, default=str, separators=(",", ":"))[:-1]
-    return f"{head}{_RECORD}{record if _is_object(record) else json.dumps(record, default=str)}}}\n"
+def _line(head: Mapping[str, Any], record: Any) -> str:
+    written = json.dumps(head, default=str, separators=(",", ":"))[:-1]
+    return f"{written}{_RECORD}{record if _is_object(record) else json.dumps(record, default=str)}}}\n"
 
 
 def _is_object(record: Any) -> bool:
@@ -42,42 +55,40 @@ def _is_object(record: Any) -> bool:
 def verify_lines(lines: Iterable[str]) -> Verification:
     """Check an export alone: every line against its hash and the line before, the first and the last by their marks.
 
-    An export that begins later than the chain does is right too. One without records is not: nobody could tell it from
+    An export that was begun later than the chain is right too. One without records is not: nobody could tell it from
     one that was emptied.
     """
     count, first_bad = 0, None
-    before: tuple[int, str] | None = None
-    ended = False
+    before: _Read | None = None
     for line in lines:
         count += 1
         if first_bad is not None:
             continue
-        expected = before[0] + 1 if before else None
+        expected = before.seq + 1 if before else count
         read = _read(line)
-        if read is None or ended or not _follows(read, before):
-            found = read[0] if read else None
-            first_bad = min(number for number in (found, expected, None if before else count) if number is not None)
-            continue
-        before, ended = (read[0], read[2]), read[3]
-    if first_bad is None and not ended:
-        first_bad = before[0] + 1 if before else 1
+        if read is None or (before and before.last) or not _follows(read, before):
+            first_bad = min(expected, read.seq) if read else expected
+        else:
+            before = read
+    if first_bad is None and not (before and before.last):
+        first_bad = before.seq + 1 if before else 1
     return Verification(first_bad is None, count, first_bad)
 
 
-def _follows(read: tuple[int, str, str, bool], before: tuple[int, str] | None) -> bool:
-    seq, previous, _, _ = read
+def _follows(read: _Read, before: _Read | None) -> bool:
     if before is None:
-        return seq > 1 or (seq == 1 and previous == GENESIS)
-    return (seq - 1, previous) == before
+        return read.first and (read.seq > 1 or (read.seq == 1 and read.previous == GENESIS))
+    return not read.first and (read.seq - 1, read.previous) == (before.seq, before.hash)
 
 
-def _read(line: str) -> tuple[int, str, str, bool] | None:
-    """`(seq, previous, hash, last)` of a line whose record has that hash; None for any other."""
+def _read(line: str) -> _Read | None:
+    """What stands in a line whose record has its hash; None for any other."""
     head, _, rest = line.rstrip("\n").partition(_RECORD)
     try:
         said = json.loads(head + "}")
-        seq, previous, hash_, last = said["seq"], said["previous"], said["hash"], said.get("last", False)
+        read = _Read(said["seq"], said["previous"], said["hash"], said.get("first", False), said.get("last", False))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    right = type(seq) is int and isinstance(previous, str) and link(previous, rest[:-1]) == hash_
-    return (seq, previous, hash_, last is True) if right and rest.endswith("}") else None
+    if [type(value) for value in read] != [int, str, str, bool, bool] or not rest.endswith("}"):
+        return None
+    return read if link(read.previous, rest[:-1]) == read.hash else None

@@ -97,9 +97,11 @@ async def _pages(client: Client, since: str, write: Write) -> int:
     params: dict[str, Any] = {"limit": PAGE} | ({"since": since} if since else {})
     page = await client.call("audit_export", params)
     previous, last = page["previous"], page["last_seq"]
+    begins = True
     while rows := [row for row in page["rows"] if row["seq"] <= last]:
-        write(export_lines(((row["seq"], row["record"], row["hash"]) for row in rows), previous, last))
-        previous = rows[-1]["hash"]
+        found = ((row["seq"], row["record"], row["hash"]) for row in rows)
+        write(export_lines(found, previous, last, begins=begins))
+        previous, begins = rows[-1]["hash"], False
         page = await client.call("audit_export", {"limit": PAGE, "after_seq": rows[-1]["seq"]})
     return Exit.DONE
 

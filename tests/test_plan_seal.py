@@ -156,14 +156,20 @@ def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(found, (*here, key))
 
 
-FORGED = {"status": "approved", "effect": "write", "decision": "allow", "on_error": "continue", "state": "done"}
+FORGED = {
+    "status": ("approved", "done"),
+    "effect": ("write", "read"),
+    "decision": ("allow", "ask"),
+    "on_error": ("continue", "stop"),
+    "state": ("done", "pending"),
+}
 """Fields whose other values have to be words of the contract."""
 
 
 def forged(value: Any, name: Any) -> Any:
     """Another value of the same kind."""
     if name in FORGED:
-        return FORGED[name]
+        return next(other for other in FORGED[name] if other != value)
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):

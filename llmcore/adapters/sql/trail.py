@@ -46,7 +46,9 @@ class Trail(Base):
             floor = max(0, top - 1 - WINDOW)
             query = select(schema.audit).where(column < top, column > floor, *_conditions(wanted))
             found = list(connection.execute(query.order_by(column.desc()).limit(limit)).all())
-            return found, found[-1].seq if len(found) == limit else floor
+            if len(found) == limit:
+                return found, found[-1].seq
+            return found, floor + 1 if floor else 0
 
         rows, rest = await self._read(work)
         return [(row.seq, row.record, row.hash) for row in rows if fits(row.record, wanted)], rest

@@ -5,15 +5,15 @@ expressions can be made to run for ever; these are matched by the automaton of p
 look-around nor back-references.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
-from pydantic import StringConstraints, TypeAdapter
-from pydantic import ValidationError as Misfit
-from pydantic_core import SchemaError
+from pydantic_core import SchemaError, SchemaValidator
+from pydantic_core import ValidationError as Misfit
 
 from llmcore.catalog.checks import ParamsValidator
 from llmcore.errors import BadParams
@@ -24,26 +24,25 @@ class LinearValidator(ParamsValidator):
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Compile schema and patterns; raises BadParams for a pattern that cannot be matched in linear time."""
+        for name, inner in schema.get("properties", {}).items():
+            _check(name, inner.get("pattern", ""))
         super().__init__(schema)
         self._validator = _Linear(schema, format_checker=FormatChecker())
-        for name, inner in schema.get("properties", {}).items():
-            if "pattern" in inner:
-                _check(name, inner["pattern"])
 
 
 def _check(name: str, pattern: str) -> None:
     try:
+        re.compile(pattern)  # JSON Schema's own check asks for this too
         _matcher(pattern)
-    except SchemaError:
+    except (SchemaError, re.error):
         problem = "is no regular expression of the kind used here (no look-around, no back-references)"
-        raise BadParams(
-            f"The pattern of {name} {problem}.", [{"pointer": f"/params/{name}/pattern", "message": problem}]
-        ) from None
+        fields = [{"pointer": f"/params/{name}/pattern", "message": problem}]
+        raise BadParams(f"The pattern of {name} {problem}.", fields) from None
 
 
 @lru_cache(maxsize=256)
-def _matcher(pattern: str) -> TypeAdapter[str]:
-    return TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
+def _matcher(pattern: str) -> SchemaValidator:
+    return SchemaValidator(cast(Any, {"type": "str", "pattern": pattern, "regex_engine": "rust-regex"}))
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:

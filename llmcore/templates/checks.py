@@ -52,7 +52,7 @@ def raw_steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
 def made_template(asked: Mapping[str, Any], steps: Sequence[Any], catalog: Catalog) -> Template:
     """A checked template of what was asked for; raises BadParams with every field that is wrong."""
     flat = _flat(steps)
-    if not all(isinstance(step, Mapping) and isinstance(step.get("params", {}), Mapping) for step in flat):
+    if not flat or not all(isinstance(step, Mapping) and isinstance(step.get("params", {}), Mapping) for step in flat):
         catalog.steps(flat)  # refuses them, and says why
     specs: Mapping[str, Mapping[str, Any]] = asked.get("params", {})
     values = {name: spec["value"] for name, spec in specs.items() if "value" in spec}
@@ -107,11 +107,11 @@ def shapes(template: Template) -> list[Shape]:
 def check(template: Template, catalog: Catalog, values: Values) -> None:
     """Raise BadParams if it could not be run; `values` are examples of some of its params."""
     validator = LinearValidator(template.schema)
-    known = {**template.defaults, **values}
-    wrong = [problem for problem in validator.problems(known) if problem["pointer"].lstrip("/") in known]
+    wrong = [problem for known in (template.defaults, values) for problem in _misfits(validator, known)]
     if wrong:
         raise BadParams(f"{template.name}: a value does not fit its own param.", located(wrong))
     shapes(template)
+    known = {**template.defaults, **values}
     guessed = {name: _guess(schema) for name, schema in template.params.items() if name not in known}
     filled = fill(template.steps, {**guessed, **known})
     try:
@@ -123,6 +123,11 @@ def check(template: Template, catalog: Catalog, values: Values) -> None:
                 f"The template is refused: {fields[0]['pointer']} {fields[0]['message']}.", fields
             ) from None
         ancestors([_skeleton(number, step) for number, step in enumerate(filled)])
+
+
+def _misfits(validator: LinearValidator, values: Values) -> Iterator[dict[str, str]]:
+    """What is wrong with some of the params; nothing is missing."""
+    return (problem for problem in validator.problems(values) if problem["pointer"].lstrip("/") in values)
 
 
 def filled(template: Template, params: Mapping[str, Any], catalog: Catalog) -> Filled:

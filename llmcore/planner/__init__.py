@@ -5,6 +5,6 @@ acts: a draft is data that others check, show and run.
 """
 
 from llmcore.planner.core import Planner
-from llmcore.planner.values import Draft, DraftStep, PlannerOptions, PlanRequest, Score, template_draft
+from llmcore.planner.values import Draft, DraftStep, Finding, PlannerOptions, PlanRequest, Score, template_draft
 
-__all__ = ["Draft", "DraftStep", "PlanRequest", "Planner", "PlannerOptions", "Score", "template_draft"]
+__all__ = ["Draft", "DraftStep", "Finding", "PlanRequest", "Planner", "PlannerOptions", "Score", "template_draft"]

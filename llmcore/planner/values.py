@@ -51,15 +51,16 @@ class Draft:
     more: bool = False
     """True if what these reads find decides what has to be done next."""
 
-    def raw_steps(self) -> list[dict[str, Any]]:
-        """The steps as the contract writes them, named `s1`, `s2`, ..."""
+    def raw_steps(self, after: int = 0) -> list[dict[str, Any]]:
+        """The steps as the contract writes them, named `s1`, `s2`, ..., or from there on where others come before."""
+        names = {f"s{number + 1}": f"s{after + number + 1}" for number in range(len(self.steps))}
         return [
             {
-                "id": f"s{number + 1}",
+                "id": f"s{after + number + 1}",
                 "intent": step.intent,
-                "params": step.params,
-                "needs": [f"s{need + 1}" for need in step.needs],
-                "when": step.when,
+                "params": renamed_references(step.params, names) if after else step.params,
+                "needs": [f"s{after + need + 1}" for need in step.needs],
+                "when": renamed_sources(step.when, names) if after and step.when else step.when,
                 **step.rules,
             }
             for number, step in enumerate(self.steps)

@@ -321,7 +321,7 @@ class Session:
         return await self._do.store.run_get(run_id) or run
 
     async def undo(self, run_id: str, principal: Principal) -> Plan:
-        """Propose to take back what a run has changed, the last change first; it runs at once if nobody has to be asked.
+        """Propose to take back what a run has changed, the last change first; runs at once if nobody has to be asked.
 
         Raises Conflict where nothing can be taken back, with the reason. With the end of the new plan's run the
         original run, its plan and steps are `undone`, or `needs_human` if something is left.

@@ -7,9 +7,9 @@ disturb a turn: recordings are handed to the store without waiting, and what can
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ import llmcore.planner
 from llmcore.audit import canonical
 from llmcore.errors import LLMCoreError
 from llmcore.plan import Plan, plan_json
-from llmcore.planner import Draft, DraftStep, PlanRequest
+from llmcore.planner import Draft, DraftStep, Finding, PlanRequest
 from llmcore.ports import Clock, Message, Model, ModelEvent, ModelRequest, Store, TextDelta, rfc3339
 from llmcore.session.turn import Turn
 
@@ -110,8 +110,19 @@ class Recorder:
         """Of all that a plan depends on, as they are now."""
         return {**self._versions(), "planner": PLANNER}
 
-    def drafted(self, turn: Turn, request: PlanRequest, tape: Tape, draft: Draft, before: str) -> None:
-        """Note what the planner read and made of it; `before` are words of an earlier request that these complete."""
+    def drafted(
+        self,
+        turn: Turn,
+        request: PlanRequest,
+        tape: Tape,
+        draft: Draft,
+        before: str,
+        findings: Sequence[Finding] = (),
+    ) -> None:
+        """Note what the planner read and made of it.
+
+        `before` are words of an earlier request that these complete, `findings` the results that it saw.
+        """
         if not turn.recording:
             turn.recording = {
                 "run_id": turn.run.run_id,
@@ -125,6 +136,7 @@ class Recorder:
                 "versions": self.versions(),
                 "request": planning_json(request),
                 "before": before,
+                "findings": [asdict(finding) for finding in findings],
                 "model": tape.name if tape.available else None,
                 "exchanges": tape.exchanges,
                 "draft": draft_json(draft),

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmcore.errors import LLMCoreError, NotFound, ProviderError, TimedOut, Unavailable
 from llmcore.plan import Plan, Step, plan_from_json
-from llmcore.planner import Draft
+from llmcore.planner import Draft, Finding
 from llmcore.ports import Finished, ModelEvent, ModelRequest, Run, TextDelta, Usage, from_rfc3339
 from llmcore.session.proposal import Proposer
 from llmcore.session.recording import (
@@ -104,11 +104,15 @@ class Replayer:
         visible = catalog.visible_to(run.owner)
         request = planning_from_json(part["request"], principal=run.owner, visible=visible)
         model = Playback(part)
-        draft = await self.understanding.drafted(request, model)
+        findings = [Finding(**finding) for finding in part.get("findings", ())]
+        if findings:
+            draft = await self.understanding.advised(request, findings, model)
+        else:
+            draft = await self.understanding.drafted(request, model)
         found = list(compared(part["draft"], draft_json(draft)))
         if model.unanswered:
             found.append(_difference(None, "model", None, "a request that was not recorded"))
-        if not found:
+        if not found and not findings:  # later rounds add to the plan of the first
             found += self._judged_again(run, part, draft)
         return found, model.same_prompts
 

@@ -121,12 +121,7 @@ class Segments(Carrying):
         asks = self.proposer.asks(plan) or (
             turn.run.request.get("propose_only", False) and plan.effect is not Effect.READ
         )
-        if asks:
-            turn.planned = plan
-        elif plan.effect is Effect.READ:
-            turn.planned = replace(plan, digest=digest(plan))
-        else:  # previews and what takes it back are shown, and looked at again before each step
-            turn.planned = await self.proposer.sealed(plan, {})
+        turn.planned = plan if asks else await self._unasked(plan)
         reads = self.proposer.first_reads(plan) if asks else None
         if reads is None or reads:
             turn.planned = turn.plan.moved(PlanStatus.RUNNING)
@@ -141,7 +136,28 @@ class Segments(Carrying):
             for event in say(turn, waiting_text(turn.plan)):
                 yield event
             return
-        async for event in self._end(turn):
+        course = self._end(turn)
+        if not asks and turn.understood is not None and plan.effect is Effect.READ and not turn.held:
+            course = self._look_further(turn)
+        async for event in course:
+            yield event
+
+    async def _unasked(self, plan: Plan) -> Plan:
+        """A plan that runs without asking; what it changes is previewed all the same, and looked at before each step."""
+        reads = plan.effect is Effect.READ
+        return replace(plan, digest=digest(plan)) if reads else await self.proposer.sealed(plan, {})
+
+    async def _look_further(self, turn: Turn) -> AsyncIterator[Event]:
+        """The reads have run: go on with what their results ask for. Never after an approval."""
+        done = status_of(turn) is PlanStatus.DONE
+        grown = await self.understanding.further(turn) if done else None
+        judged = self.proposer.judged(grown) if grown else None
+        if judged is None or self.proposer.refusal(judged) is not None:
+            course = self._end(turn)
+        else:
+            self.recorder.planned(turn, judged)
+            course = self._go_on(turn, judged)
+        async for event in course:
             yield event
 
     async def _only_show(self, turn: Turn, plan: Plan) -> AsyncIterator[Event]:

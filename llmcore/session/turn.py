@@ -11,6 +11,7 @@ from uuid import uuid4
 from llmcore import events
 from llmcore.events import Activity, Event
 from llmcore.plan import TERMINAL, Plan, PlanStatus, StepResult, plan_json
+from llmcore.planner import PlanRequest
 from llmcore.ports import Lease, Run, Store, Usage
 
 
@@ -39,6 +40,10 @@ class Turn:
     """Why a step may not begin as it was approved, if so."""
     recording: dict[str, Any] = field(default_factory=dict)
     """How the words of this turn were understood, so far."""
+    understood: PlanRequest | None = None
+    """What the planner was asked, if it may be asked again once it has seen results."""
+    looks: int = 0
+    """How often it has been."""
     elsewhere: Plan | None = None
     """Another plan that this turn has changed, which its own viewers are to see."""
     lease: Lease | None = None

@@ -3,16 +3,17 @@
 Called by the segments. Yields no events; knows neither approval nor execution.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 from uuid import uuid4
 
 from llmcore.catalog import Catalog
 from llmcore.conversation import Conversations, Window
-from llmcore.plan import Origin, Plan, Principal
-from llmcore.planner import Draft, DraftStep, Planner, PlanRequest, template_draft
+from llmcore.plan import MAX_STEPS, Origin, Plan, Principal
+from llmcore.planner import Draft, DraftStep, Finding, Planner, PlanRequest, template_draft
 from llmcore.ports import Clock, Model, Run, StoredMessage, rfc3339
 from llmcore.session.proposal import Vocabulary
 from llmcore.session.prose import ModelCalls, with_context
@@ -22,6 +23,18 @@ from llmcore.templates import Templates
 
 Models = Callable[[Mapping[str, Any]], Model]
 """The model for a chat's options (`provider`, `model`, …); raises BadParams for a provider that is not switched on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Investigation:
+    """How far a request may be looked into before people are asked or told."""
+
+    rounds: int = 3
+    """How often a model may see results and ask for more steps."""
+    tokens: int = 20_000
+    """Of the whole turn."""
+    seconds: float = 60.0
+    """For one look at results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class Understanding:
     calls: ModelCalls
     recorder: Recorder
     templates: Templates
+    investigation: Investigation = Investigation()
 
     async def understood(
         self, turn: Turn, window: Window, stored: Sequence[StoredMessage]
@@ -69,7 +83,45 @@ class Understanding:
         turn.meta |= kept(draft)
         if draft.kind != "plan":
             return draft, None
+        turn.understood = request if draft.more else None
         return draft, self.plan_of(turn, draft, before)
+
+    async def further(self, turn: Turn) -> Plan | None:
+        """The turn's plan with the steps that its results ask for; None if there are none, or the budget is used up.
+
+        Only for a plan of reads that nobody has approved. Raises Abandoned if nobody reads any more.
+        """
+        request, limits = turn.understood, self.investigation
+        if (
+            request is None
+            or turn.looks >= limits.rounds
+            or turn.usage.input_tokens + turn.usage.output_tokens >= limits.tokens
+        ):
+            return None
+        turn.looks += 1
+        plan = turn.plan
+        findings = [
+            Finding(step_id=step.id, intent=step.intent, params=step.params, result=turn.results[step.id].result)
+            for step in plan.steps
+            if step.id in turn.results
+        ]
+        tape = Tape(self.models(turn.run.request["options"]))
+        try:
+            async with asyncio.timeout(limits.seconds), self.calls.watched(turn.run.topic):
+                draft = await self.advised(request, findings, tape)
+        except TimeoutError:
+            return None
+        turn.usage += draft.usage
+        self.recorder.drafted(turn, request, tape, draft, "", findings)
+        if draft.kind != "plan" or len(plan.steps) + len(draft.steps) > MAX_STEPS:
+            return None
+        turn.understood = request if draft.more else None
+        steps = self.catalog.steps(draft.raw_steps(after=len(plan.steps)))
+        return replace(plan, steps=(*plan.steps, *steps), digest=None, origin=replace(plan.origin, tainted=True))
+
+    async def advised(self, request: PlanRequest, findings: Sequence[Finding], model: Model) -> Draft:
+        """What the planner makes of results, with the model that the chat chose."""
+        return await self.planner.over(self.planner, model).further(request, findings)
 
     def _template(self, text: str, owner: Principal) -> Draft | None:
         meant = self.templates.meant(text, owner)
@@ -125,10 +177,7 @@ def _pending(stored: Sequence[StoredMessage]) -> Draft | None:
     kept: Mapping[str, Any] = stored[-1].meta["pending"]
     return Draft(
         kind="clarify",
-        steps=tuple(
-            DraftStep(intent=step["intent"], params=step["params"], needs=tuple(step["needs"]))
-            for step in kept["steps"]
-        ),
+        steps=tuple(DraftStep(**{**step, "needs": tuple(step["needs"])}) for step in kept["steps"]),
         text=stored[-1].content,
         answered_by=kept["answered_by"],
         confidence=kept["confidence"],
@@ -146,7 +195,7 @@ def kept(draft: Draft) -> dict[str, Any]:
     """What a reply's message remembers of an open question."""
     if draft.kind != "clarify" or not draft.steps:
         return {}
-    steps = [{"intent": step.intent, "params": dict(step.params), "needs": list(step.needs)} for step in draft.steps]
+    steps = [asdict(step) for step in draft.steps]
     pending = {
         "steps": steps,
         "missing": list(draft.missing),

@@ -36,6 +36,16 @@ WATCH = """
 window.seenViolations = [];
 addEventListener("securitypolicyviolation", (e) => seenViolations.push(`${e.violatedDirective} ${e.blockedURI}`));
 """
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True},
+}
+SMALL = """() => [...document.querySelectorAll(
+    "button, input:not([type=checkbox]), select, textarea, summary, label.confirm")]
+  .filter((e) => e.checkVisibility())
+  .filter((e) => e.getBoundingClientRect().height < 39.5 || e.getBoundingClientRect().width < 39.5)
+  .map((e) => e.outerHTML.slice(0, 120))"""
 TIMEOUT_MS = 15_000
 expect.set_options(timeout=TIMEOUT_MS)
 AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
@@ -133,10 +143,14 @@ class Panel:
         return self.ready()
 
     def ready(self) -> "Panel":
-        """Wait until it is connected and knows the intents."""
-        expect(self.page.locator(".connection.online")).to_be_visible()
+        """Wait until it is connected and a request can be typed."""
+        self.connected()
         expect(self.prompt).to_be_editable()
         return self
+
+    def connected(self) -> None:
+        """Wait for the connection, whatever is shown."""
+        expect(self.page.locator(".connection.online")).to_be_visible()
 
     def call(self, intent: str, **params: Any) -> Any:
         """An RPC as this person, by the panel's own connection."""
@@ -189,6 +203,15 @@ class Panel:
             for found in result["violations"]
             for node in found["nodes"]
         ]
+
+    def small(self) -> list[str]:
+        """Controls that are too small for fingers: less than 40 pixels high or wide."""
+        found: list[str] = self.page.evaluate(SMALL)
+        return found
+
+    def too_wide(self) -> bool:
+        """Whether the page is wider than its window."""
+        return bool(self.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"))
 
 
 class Cut:

@@ -65,6 +65,16 @@ export function AuditView() {
     ${before !== null && html`<button type="button" onClick=${() => load(before)}>Older records</button>`}`;
 }
 
+/** What a record is about, in a line; the whole is inside. @param {any} facts */
+function gist(facts) {
+  const named = ["intent", "step_id", "template", "reason", "comment", "prompt", "plan_id", "run_id"];
+  return named
+    .map((name) => facts?.[name])
+    .filter((value) => typeof value === "string" && value)
+    .slice(0, 2)
+    .join(" · ");
+}
+
 /** @param {{record: any}} props */
 function Record({ record }) {
   const { seq, time, actor, action, facts, hash } = record;
@@ -72,7 +82,7 @@ function Record({ record }) {
   const show = () => planCall("plan_get", { plan_id: plan }).then((data) => showPlanAlone(data.plan), complain);
   return html`<details class="entry-card record" data-seq=${seq}>
     <summary><span class="muted seq">${seq}</span> <b>${visible(action)}</b>
-      <span>${visible(actor?.name ?? "nobody")}</span> <span class="muted small grow">${time ? localTime(time) : ""}</span></summary>
+      <span>${visible(actor?.name ?? "nobody")}</span> <span class="gist muted small grow">${visible(gist(facts))}</span> <span class="muted small">${time ? localTime(time) : ""}</span></summary>
     <${Fields} fields=${Object.entries(facts ?? {})} />
     <p class="small muted">hash <code class="value">${hash}</code></p>
     <${AsJson} title="As JSON" value=${record} />

@@ -6,17 +6,12 @@
 
 import { html, useRef, useState } from "../vendor/preact.js";
 import { Dialog } from "./dialog.js";
-import { visible } from "./format.js";
+import { plural, visible } from "./format.js";
 import { Icon } from "./icons.js";
 import { planCall, showPlanAlone } from "./store.js";
 import { say } from "./voice.js";
 
-const SPANS = [
-  [3600, "one hour"],
-  [86_400, "one day"],
-  [604_800, "one week"],
-  [2_592_000, "30 days"],
-];
+const DAYS = [1, 7, 30, 90, 365];
 
 /** @param {{plan: any, step: any}} props */
 export function PolicyAllow({ plan, step }) {
@@ -35,7 +30,7 @@ function Question({ plan, step, close }) {
     const data = new FormData(/** @type {HTMLFormElement} */ (form.current));
     setBusy(true);
     try {
-      const params = { plan_id: plan.plan_id, step_id: step.id, expires_in_s: Number(data.get("span")) };
+      const params = { plan_id: plan.plan_id, step_id: step.id, days: Number(data.get("days")) };
       const answer = await planCall("policy_allow", params);
       say("The rule is proposed. An admin has to approve it.");
       close();
@@ -51,7 +46,7 @@ function Question({ plan, step, close }) {
       <p>Proposes a rule: <code>${visible(step.intent)}</code>${targets && html` on <b>${visible(targets)}</b>`} runs without asking, for the
         role ${visible(plan.requester?.role ?? "of the requester")}. The rule waits as a plan until an admin approves it, and ends by
         itself. This plan still needs its own approval.</p>
-      <label>For how long <select name="span">${SPANS.map(([seconds, words]) => html`<option value=${seconds} selected=${seconds === 86_400}>${words}</option>`)}</select></label>
+      <label>For how long <select name="days">${DAYS.map((days) => html`<option value=${days} selected=${days === 7}>${plural(days, "day")}</option>`)}</select></label>
       ${problem && html`<p class="banner error" role="alert"><span>${visible(problem)}</span></p>`}
       <div class="actions end">
         <button type="button" onClick=${close}>Back</button>

@@ -1,10 +1,10 @@
 /** What the middle of the page shows beside the chat: plans, templates, the audit trail. Used by main.js and chat.js. */
 
-import { html, useEffect, useRef } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { AuditView } from "./audit-view.js";
 import { Icon } from "./icons.js";
 import { PlansView } from "./plans-view.js";
-import { isAdmin, showView, view } from "./store.js";
+import { connection, isAdmin, showView, view } from "./store.js";
 import { Templates } from "./templates.js";
 
 /** @type {{name: "plans" | "templates" | "audit", title: string, icon: any, body: any, admin?: boolean}[]} */
@@ -32,9 +32,12 @@ export function ViewLinks({ picked }) {
 export function View() {
   const shown = VIEWS.find((one) => one.name === view.value);
   const region = useRef(/** @type {HTMLElement | null} */ (null));
+  const [ready, setReady] = useState(false);
+  const online = connection.value === "online";
   useEffect(() => region.current?.focus({ preventScroll: true }), [shown]);
+  useEffect(() => setReady(ready || online), [online]);
   if (!shown) return null;
   return html`<div class="log view" ref=${region} key=${shown.name} tabindex="-1" role="region" aria-label=${shown.title}>
-    <div class="column"><${shown.body} /></div>
+    <div class="column">${ready ? html`<${shown.body} />` : html`<p class="muted">Connecting…</p>`}</div>
   </div>`;
 }

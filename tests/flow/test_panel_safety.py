@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.panel_kit import Open, Panel, Served, served
+from tests.panel_kit import LOOKS, Open, Panel, Served, served
 
 PAYLOADS = [
     "<script>window.hit=1</script>",
@@ -114,12 +114,7 @@ def test_hostile_params_are_shown_whole_on_the_card(panel: Panel, server: Served
     harmless(panel)
 
 
-LIGHT = {"color_scheme": "light"}
-DARK = {"color_scheme": "dark"}
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
-
-
-@pytest.mark.parametrize("look", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_axe_finds_nothing(open_panel: Open, server: Served, look: dict[str, object]) -> None:
     """At the login, empty, with an answer, a table, a plan, an error, its editor, a dialog, and a phone's drawers."""
     panel = open_panel(server.url, reduced_motion="reduce", **look)
@@ -148,7 +143,7 @@ def test_axe_finds_nothing(open_panel: Open, server: Served, look: dict[str, obj
     card.get_by_role("button", name="Reject").click()
     card.get_by_role("button", name="Reject the plan").click()
     expect(card.locator(".chip.status")).to_have_text("Rejected")
-    if look is PHONE:
+    if look is LOOKS["phone"]:
         drawers(panel)
 
 
@@ -166,18 +161,12 @@ def drawers(panel: Panel) -> None:
 
 def test_targets_are_large_enough_for_fingers(open_panel: Open, server: Served) -> None:
     """Every button and field of a phone is at least 40 pixels high."""
-    panel = open_panel(server.url, **PHONE).log_in().ready()
+    panel = open_panel(server.url, **LOOKS["phone"]).log_in().ready()
     file = server.roots / "fingers.txt"
     file.write_text("old")
     panel.ended(panel.ask("which processes eat the memory?"))
     panel.ended(panel.ask(f"delete the file {file}"), "waiting")
-    small = panel.page.evaluate(
-        """() => [...document.querySelectorAll("button, input:not([type=checkbox]), textarea, summary, label.confirm")]
-          .filter((e) => e.checkVisibility())
-          .filter((e) => e.getBoundingClientRect().height < 39.5 || e.getBoundingClientRect().width < 39.5)
-          .map((e) => e.outerHTML.slice(0, 120))"""
-    )
-    assert small == []
+    assert panel.small() == []
 
 
 def test_the_log_is_no_live_region_and_the_voice_is(panel: Panel) -> None:

@@ -1,4 +1,4 @@
-"""Plans that can be trusted, in the panel: all of a plan is to be seen, and a decision on it is exactly that decision."""
+"""Plans that can be trusted, in the panel: all of a plan is to be seen, and a decision is taken as it was given."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ DEFAULT = Path(__file__).resolve().parents[2] / "config" / "policy" / "default.c
 POLICY = """
 @id("copies-take-two") @reason("A copy takes two people.") @approvers("2") @role("admin,developer")
 forbid (principal, action == Action::"copy_file", resource) when { context.approvals < 2 };
-@id("moves-by-others") @reason("Somebody else looks at moves.") @approvers("1") @role("admin,developer") @excludes("requester")
+@id("moves-by-others") @reason("Somebody else looks at moves.") @approvers("1") @excludes("requester")
 forbid (principal, action == Action::"move_file", resource) when { context.approvals < 1 };
 """
 LONG = "\n".join(f"line {number}" for number in range(60)) + "\n"

@@ -149,9 +149,9 @@ class Rooms:
 
 
 @asynccontextmanager
-async def rooms(folder: Path, policy: str = POLICY) -> AsyncIterator[Rooms]:
-    """Open everything on a store in `folder`; opening it again later is a restart."""
-    store = await open_store(StoreOptions(url=f"sqlite:///{folder}/llmcore.db"))
+async def rooms(folder: Path, policy: str = POLICY, *, options: StoreOptions | None = None) -> AsyncIterator[Rooms]:
+    """Open everything on a store in `folder`, or another one; opening it again later is a restart."""
+    store = await open_store(options or StoreOptions(url=f"sqlite:///{folder}/llmcore.db"))
     clock, host, catalog = HandClock(), Host(), Catalog(INTENTS)
     judge = Judge(load(policy, catalog), lambda _: {}, clock)
     audit = Audit(store, clock, Redactor().value)

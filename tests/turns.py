@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.adapters.local import LocalQueue
+from llmcore.adapters.sql import StoreOptions
 from llmcore.conversation import Conversations
 from llmcore.errors import ProviderError
 from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
@@ -158,9 +159,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> AsyncIterator[Stage]:
-    """Open it on the store in `folder`; segments of an earlier life run first."""
-    async with rooms(folder, policy) as house, asyncio.TaskGroup() as tasks:
+async def stage(
+    folder: Path,
+    *,
+    policy: str = POLICY,
+    parallel: int = 200,
+    options: StoreOptions | None = None,
+    node: str = "nd_alone",
+) -> AsyncIterator[Stage]:
+    """Open it on the store in `folder`, or another one; segments of an earlier life run first."""
+    async with rooms(folder, policy, options=options) as house, asyncio.TaskGroup() as tasks:
         store, clock = house.store, house.clock
         topics = Topics(store, clock, lambda topic: snapshots(store, topic))
         queue = LocalQueue(store, tasks, parallel=parallel)
@@ -185,7 +193,7 @@ async def stage(folder: Path, *, policy: str = POLICY, parallel: int = 200) -> A
             clock=clock,
             recorder=recorder,
         )
-        session = Session(segments, topics, queue, SessionOptions(wait_s=30))
+        session = Session(segments, topics, queue, SessionOptions(wait_s=30, node=node))
         replayer = Replayer(understanding, proposer, recorder)
         topics.connect(watcher)
         await queue.start(session.work)

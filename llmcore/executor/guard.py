@@ -70,7 +70,8 @@ class Guard:
                 raise Drifted(why.strip(), plan_id=plan.plan_id)
 
     def _verdict(self, course: Course, step: Step, approvals: int) -> Verdict:
-        return self.judge.verdict(step, course.actor, course.plan.origin, approvals)
+        sure = round(course.plan.confidence * 100)
+        return self.judge.verdict(step, course.actor, course.plan.origin, approvals, sure)
 
 
 def _covers(approval: Approval, asked: Verdict) -> bool:

@@ -70,11 +70,20 @@ class Judge:
         return intent in self._file and intent not in (ALLOW, WITHDRAW)
 
     def verdict(
-        self, step: Step, actor: Principal, origin: Origin, approvals: int = 0, confidence: int = 100
+        self,
+        step: Step,
+        actor: Principal,
+        origin: Origin,
+        approvals: int = 0,
+        confidence: int = 100,
+        *,
+        foreseen: bool = False,
     ) -> Verdict:
         """What policy says of one step of a plan of that origin, with so many people's approval.
 
         `confidence` is in per cent. A step with several targets is judged by the one that policy is strictest about.
+        `foreseen`: there is no preview yet; whose the targets are is supposed to be as the actor needs it, so that the
+        step is refused only once that is known.
         """
         policy = self.policy
         now = self._clock.now()
@@ -91,10 +100,10 @@ class Judge:
             "hour": local.hour,
             "weekday": local.isoweekday(),
         }
-        told = {about: None for about in self._about(step, targets)}
+        told = {about: None for about in self._about(step, targets, actor.name if foreseen else "")}
         return _strictest([policy.decide(step, actor, Facts(**dict(about), **known)) for about in told])
 
-    def _about(self, step: Step, targets: Sequence[str]) -> Iterator[tuple[tuple[str, Any], ...]]:
+    def _about(self, step: Step, targets: Sequence[str], owner: str) -> Iterator[tuple[tuple[str, Any], ...]]:
         """The facts about each target; the settings go before what the intent itself tells."""
         further = step.preview.attributes if step.preview else {}
         for target in targets or ("",):
@@ -103,7 +112,7 @@ class Judge:
                 ("target", target),
                 ("target_kind", _text(found.get("kind"))),
                 ("production", found.get("production") is True),
-                ("owner", _text(found.get("owner"))),
+                ("owner", _text(found.get("owner")) or owner),
                 ("attributes", _named(found)),
             )
 

@@ -47,15 +47,18 @@ class Proposer:
     vocabulary: Vocabulary
 
     def judged(self, plan: Plan) -> Plan:
-        """The plan with what policy says of each step."""
+        """The plan with what policy says of each step.
+
+        Before there are previews, what only they can tell is supposed to be in the requester's favour.
+        """
         votes = len(plan.approval.given) if plan.approval else 0
-        return replace(
-            plan,
-            steps=tuple(
-                replace(step, verdict=self.judge.verdict(step, plan.requester, plan.origin, votes))
-                for step in plan.steps
-            ),
-        )
+        sure = round(plan.confidence * 100)
+        return replace(plan, steps=tuple(self._judged(plan, step, votes, sure) for step in plan.steps))
+
+    def _judged(self, plan: Plan, step: Step, votes: int, sure: int) -> Step:
+        foreseen = plan.digest is None and step.preview is None and step.mutates
+        verdict = self.judge.verdict(step, plan.requester, plan.origin, votes, sure, foreseen=foreseen)
+        return replace(step, verdict=verdict)
 
     @staticmethod
     def refusal(plan: Plan) -> Step | None:
@@ -69,14 +72,20 @@ class Proposer:
         """What policy asks of people for what is left of a plan, as if nobody had approved; Forbidden if it denies."""
         left = tuple(step for step in plan.steps if step.state is StepState.PENDING)
         judged = self.judged(replace(plan, steps=left, approval=None))
-        if (refused := self.refusal(judged)) is not None and refused.verdict is not None:
+        self._refuse(judged, " any more")
+        return self.approvals.asked(judged.steps)
+
+    def _refuse(self, plan: Plan, when: str) -> None:
+        """Raise Forbidden if policy denies a step."""
+        refused = self.refusal(plan)
+        if refused is not None and refused.verdict is not None:
             raise Forbidden(
-                f"Policy does not allow {refused.intent} any more: {refused.verdict.reason}",
+                f"Policy does not allow {refused.intent}{when}: {refused.verdict.reason}",
                 step_id=refused.id,
                 rules=list(refused.verdict.rules),
                 reason=refused.verdict.reason,
+                would_allow=refused.verdict.would_allow,
             )
-        return self.approvals.asked(judged.steps)
 
     @staticmethod
     def asks(plan: Plan) -> bool:
@@ -95,11 +104,13 @@ class Proposer:
     ) -> Plan:
         """The plan ready for a decision: literal params, previews, verdicts over them, approval and digest.
 
-        Raises LLMCoreError where a reference finds nothing or the found values do not fit.
+        Raises LLMCoreError where a reference finds nothing or the found values do not fit, Forbidden where policy
+        denies what the previews show.
         """
         literal = tuple([await self._literal(plan, step, results) for step in plan.steps])
         tainted = plan.origin.tainted or self._from_results(plan.steps, literal)
         shown = self.judged(replace(plan, steps=literal, origin=replace(plan.origin, tainted=tainted)))
+        self._refuse(shown, " on what it would touch")
         shown = replace(shown, approval=self.approvals.asked(shown.steps))
         return self.approvals.sealed(replace(shown.moved(status), digest=digest(shown)))
 

@@ -10,7 +10,7 @@ import sys
 
 from llmcore.app.build import Built, House, build
 from llmcore.app.options import secrets
-from llmcore.app.upkeep import clean_daily, watch_disk
+from llmcore.app.upkeep import clean_daily, recover_often, watch_disk, watch_orders
 from llmcore.catalog import CatalogError
 from llmcore.errors import LLMCoreError
 from llmcore.events import data_event
@@ -23,7 +23,6 @@ __all__ = ["Built", "build", "serve"]
 
 log = logging.getLogger(__name__)
 
-RECOVER_S = 5.0
 RESTART_S = 1.0
 """Pause before a listener that failed listens again."""
 SETTINGS = (CatalogError, Misconfigured, PolicyError, SettingsError)
@@ -78,7 +77,8 @@ async def _run(settings: Settings) -> None:
             ]
             _announce(settings, built, port)
             background.append(tasks.create_task(built.house.warm(), name="warm"))
-            background.append(tasks.create_task(_recover(built.house), name="recover"))
+            background.append(tasks.create_task(recover_often(built.house), name="recover"))
+            background.append(tasks.create_task(watch_orders(built.house), name="orders"))
             background.append(tasks.create_task(built.house.base.standing.watch(), name="rules"))
             background.append(tasks.create_task(watch_disk(built.house), name="disk"))
             background.append(tasks.create_task(clean_daily(built.house), name="upkeep"))
@@ -101,16 +101,6 @@ def _announce(settings: Settings, built: Built, port: int) -> None:
         print("No model is asked; LLMCORE_LLM__PROVIDER=local with LLMCORE_LLM__BASE_URL (or a vendor) adds one.")
     print(f"Open {url}/ in a browser, or try: llmcore login --url {url}")
     print(f"llmcore ready on {url}", flush=True)
-
-
-async def _recover(house: House) -> None:
-    """Begin what was decided while the store could not keep that it begins."""
-    while True:
-        await asyncio.sleep(RECOVER_S)
-        try:
-            await house.session.recover()
-        except LLMCoreError as error:
-            log.warning("decided plans could not be looked for: %s", error.message, extra={"action": "recover"})
 
 
 async def _alerts(house: House, channel: str) -> None:

@@ -13,7 +13,7 @@ from llmcore import __version__
 from llmcore.accounts import Accounts
 from llmcore.adapters import host
 from llmcore.adapters.discreet import DiscreetCaller
-from llmcore.adapters.local import LocalQueue, SystemClock
+from llmcore.adapters.local import SystemClock
 from llmcore.adapters.memory import MemoryBus
 from llmcore.adapters.packs import PackCaller
 from llmcore.adapters.sql import StoreOptions, open_store
@@ -22,7 +22,9 @@ from llmcore.api import Api, Core
 from llmcore.api.core import TrashCan
 from llmcore.app import options
 from llmcore.app.meters import Meters
+from llmcore.app.node import Node, take_name
 from llmcore.app.probes import probes
+from llmcore.app.queues import queue_of
 from llmcore.app.reserve import Reserve
 from llmcore.approval import SECRET, ApprovalOptions, Approvals
 from llmcore.audit import Audit
@@ -33,7 +35,7 @@ from llmcore.executor import Executor
 from llmcore.plan import Principal
 from llmcore.planner import Planner, PlannerOptions
 from llmcore.policy import Judge, Policy, Site, compile_short, load, types_of_attributes
-from llmcore.ports import Bus, Clock, IntentCaller, Model, Store
+from llmcore.ports import Bus, Clock, IntentCaller, Model, Queue, Store
 from llmcore.providers import LLMManager
 from llmcore.providers.masking import MaskedModel, Masker
 from llmcore.redaction import Redactor
@@ -99,7 +101,8 @@ class House:
 
     base: Base
     session: Session
-    queue: LocalQueue
+    queue: Queue
+    node: Node
     bus: Bus
     alerts: Alerts
     api: Api
@@ -107,6 +110,7 @@ class House:
 
     async def begin(self) -> None:
         """Take work; what an earlier life of the process left is taken up first."""
+        await self.session.orders.look()
         await self.queue.start(self.session.work)
         await self.session.recover()
 
@@ -118,7 +122,8 @@ class House:
             log.warning("the model is not ready: %s", refused.message, extra={"action": "warm"})
 
     async def stop(self, grace_s: float) -> None:
-        """Let work end, write what is waiting."""
+        """Let steps end and leave the rest to others, write what is waiting."""
+        self.session.leave()
         await self.queue.stop(grace_s)
         await self.bus.close()
         await self.base.audit.record("server.stop", SYSTEM)
@@ -126,6 +131,7 @@ class House:
         await self.base.host.close()
         await self.base.model.aclose()
         await self.base.store.close()
+        self.node.leave()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,16 +220,18 @@ async def build_house(
     redactor = Redactor(options.secrets(settings))
     discreet = replace(host_side, caller=DiscreetCaller(host_side.caller, redactor.exact))
     base = await _base(settings, tasks, clock, discreet, redactor, reserve)
-    queue = LocalQueue(base.store, tasks)
+    node = await asyncio.to_thread(take_name, settings.data_dir)
+    queue = queue_of(settings, base.store, tasks, node.name)
     segments = await _segments(base)
-    session = Session(segments, base.topics, queue, SessionOptions())
+    limits = SessionOptions(node=node.name, lease_s=settings.node.lease_s)
+    session = Session(segments, base.topics, queue, limits)
     bus = _bus(base)
     alerts = _alerts(base, session, await asyncio.to_thread(options.runbooks))
     replayer = Replayer(segments.understanding, segments.proposer, segments.recorder)
     api = Api(_core(base, session, replayer, queue, bus, alerts))
     versions = {"version": __version__, "catalog": host_side.catalog.version, "policy": base.judge.policy.version}
     await base.audit.record("server.start", SYSTEM, **versions)
-    return House(base=base, session=session, queue=queue, bus=bus, alerts=alerts, api=api, reserve=reserve)
+    return House(base=base, session=session, queue=queue, node=node, bus=bus, alerts=alerts, api=api, reserve=reserve)
 
 
 async def _base(
@@ -352,7 +360,7 @@ def _alerts(base: Base, session: Session, runbooks: Sequence[Mapping[str, Any]])
     )
 
 
-def _core(base: Base, session: Session, replayer: Replayer, queue: LocalQueue, bus: Bus, alerts: Alerts) -> Core:
+def _core(base: Base, session: Session, replayer: Replayer, queue: Queue, bus: Bus, alerts: Alerts) -> Core:
     return Core(
         session=session,
         replayer=replayer,

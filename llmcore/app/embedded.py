@@ -17,7 +17,7 @@ from llmcore.api.core import RPCS
 from llmcore.app.build import HostSide, House, build_house
 from llmcore.app.options import config_folder
 from llmcore.app.reserve import Reserve
-from llmcore.app.upkeep import clean_daily, watch_disk
+from llmcore.app.upkeep import clean_daily, recover_often, watch_disk, watch_orders
 from llmcore.catalog import Catalog, load_folder
 from llmcore.catalog.checks import NAME
 from llmcore.errors import LLMCoreError
@@ -87,7 +87,13 @@ async def build_embedded(
     house = await build_house(settings, tasks, clock, side, Reserve(settings.data_dir))
     await names.look()
     await house.begin()
-    background = {"warm": house.warm(), "disk": watch_disk(house), "upkeep": clean_daily(house)}
+    background = {
+        "warm": house.warm(),
+        "disk": watch_disk(house),
+        "upkeep": clean_daily(house),
+        "recover": recover_often(house),
+        "orders": watch_orders(house),
+    }
     return Embedded(house, [tasks.create_task(work, name=name) for name, work in background.items()])
 
 

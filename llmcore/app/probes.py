@@ -6,15 +6,14 @@ Used by `app.build` only.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from llmcore.adapters.local import LocalQueue
 from llmcore.policy import Judge
-from llmcore.ports import Bus, Store
+from llmcore.ports import Bus, Queue, Store
 from llmcore.providers import LLMManager
 
 Probe = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
-def probes(store: Store, model: LLMManager, queue: LocalQueue, judge: Judge, bus: Bus) -> Mapping[str, Probe]:
+def probes(store: Store, model: LLMManager, queue: Queue, judge: Judge, bus: Bus) -> Mapping[str, Probe]:
     """Component -> coroutine that gives `{"status", "required", "reason"}` or raises LLMCoreError."""
 
     async def store_probe() -> Mapping[str, Any]:
@@ -28,7 +27,9 @@ def probes(store: Store, model: LLMManager, queue: LocalQueue, judge: Judge, bus
         return {"reason": None, **model.health(), "required": False}
 
     async def queue_probe() -> Mapping[str, Any]:
-        return {"status": "ok", "required": False, "reason": None, "depth": queue.depth}
+        reason = None if queue.healthy else "its database does not answer; runs stay with the nodes that have them"
+        status = "ok" if queue.healthy else "degraded"
+        return {"status": status, "required": False, "reason": reason, "depth": queue.depth}
 
     async def bus_probe() -> Mapping[str, Any]:
         reason = None if bus.healthy else "its heartbeat does not come back; messages may be getting lost"

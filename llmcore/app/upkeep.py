@@ -5,6 +5,7 @@ Started by `serve` and by the embedded build, in the app's task group.
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 
 from llmcore import events
@@ -15,6 +16,8 @@ from llmcore.errors import LLMCoreError
 log = logging.getLogger(__name__)
 
 FIRST_S = 60.0
+RECOVER_S = 5.0
+ORDERS_S = 0.5
 DAY_S = 86_400.0
 _INFO, _ERROR = 2, 4
 
@@ -32,6 +35,24 @@ async def _tell(house: House, shortage: str | None) -> None:
     now_ms = int(base.clock.now() * 1000)
     base.topics.broadcast("/notification", events.notification(text, _ERROR if shortage else _INFO, now_ms))
     base.audit.note(action, SYSTEM)
+
+
+async def recover_often(house: House) -> None:
+    """For ever: begin what was decided or left while nobody could begin it."""
+    while True:
+        await asyncio.sleep(min(RECOVER_S, house.session.options.lease_s / 3))
+        try:
+            await house.session.recover(patient=True)
+        except LLMCoreError as error:
+            log.warning("what waits could not be looked for: %s", error.message, extra={"action": "recover"})
+
+
+async def watch_orders(house: House) -> None:
+    """For ever: do what was ordered on this or another node."""
+    while True:
+        await asyncio.sleep(ORDERS_S)
+        with suppress(LLMCoreError):  # the store is away: no step begins without it either
+            await house.session.orders.look()
 
 
 async def clean_daily(house: House) -> None:

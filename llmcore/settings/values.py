@@ -101,6 +101,21 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """How runs find a node that works them."""
+
+    kind: Literal["auto", "local", "procrastinate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """This process among the nodes that share a store."""
+
+    lease_s: float
+    """How long others leave its runs alone when it is not heard of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusSettings:
     """Messages to and from other services."""
 
@@ -244,6 +259,8 @@ class Settings:
     admin_password: SecretStr | None
     llm: Llm
     store: StoreSettings
+    queue: QueueSettings
+    node: NodeSettings
     bus: BusSettings
     system: System
     notify: Notify

@@ -46,7 +46,8 @@ async def call_intent(core: Core, name: str, params: Mapping[str, Any], caller: 
     """
     intent = core.catalog.validate(name, params)
     step = Step(id="s1", intent=intent.name, params=params, effect=intent.effect, schema_hash=intent.schema_hash)
-    verdict = core.judge.verdict(step, caller.principal, Origin(kind="api", id=caller.principal.name))
+    origin = Origin(kind="api", id=caller.principal.name)
+    verdict = core.judge.verdict(step, caller.principal, origin, foreseen=step.mutates)
     if verdict.decision is Decision.DENY:
         await core.audit.record(
             "intent.denied",

@@ -108,7 +108,7 @@ def holds(condition: str, steps: Mapping[str, Mapping[str, Any]]) -> bool:
     """
     try:
         answer = _compiled(condition).execute({"steps": steps})
-    except (ValueError, KeyError, TypeError, OverflowError, RuntimeError, AttributeError, IndexError) as wrong:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, AttributeError) as wrong:
         raise _refused(f"{condition!r} cannot be answered ({type(wrong).__name__}: {str(wrong)[:120]})") from wrong
     if not isinstance(answer, bool):
         raise _refused(f"{condition!r} says {str(answer)[:60]!r}, which is neither true nor false")

@@ -74,14 +74,18 @@ class History:
 
     async def answer(self, peer: Peer, *, patient: bool) -> None:
         """Say what became of every `unknown` step, as one who looked; with patience until nothing is left."""
-        async with asyncio.timeout(PATIENCE_S):
-            while open_ones := [plan for plan in await self._plans(peer) if plan["status"] not in SETTLED]:
-                for plan in open_ones:
-                    if plan["status"] == "waiting":
-                        await self._resolve(peer, plan)
-                if not patient:
-                    return
-                await asyncio.sleep(0.05)
+        open_ones: list[Found] = []
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while open_ones := [plan for plan in await self._plans(peer) if plan["status"] not in SETTLED]:
+                    for plan in open_ones:
+                        if plan["status"] == "waiting":
+                            await self._resolve(peer, plan)
+                    if not patient:
+                        return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            self.tally.lost += [f"{_shown(plan)} does not end" for plan in open_ones]
 
     async def _plans(self, peer: Peer) -> list[Found]:
         answer = await call(peer, "plan_list", {"limit": 500})
@@ -191,3 +195,8 @@ def _places(lines: list[Found], key: str, what: str) -> list[int]:
 def _undo_keys(plan: Mapping[str, Any], lines: list[Found]) -> Iterator[str]:
     prefix = f"{plan['run_id']}:undo:"
     return iter(dict.fromkeys(line["key"] for line in lines if line["key"].startswith(prefix)))
+
+
+def _shown(plan: Found) -> str:
+    steps = ", ".join(f"{step['id']} {step['intent']} {step['on_error']} {step['state']}" for step in plan["steps"])
+    return f"{plan['plan_id']} of {plan['run_id']} ({plan['status']}: {steps})"

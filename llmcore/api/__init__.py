@@ -11,6 +11,7 @@ from llmcore.api import (
     auditing,
     chains,
     chat,
+    control,
     conversations,
     intents,
     policies,
@@ -26,7 +27,20 @@ from llmcore.streams import Sink
 
 __all__ = ["Api", "Caller", "Core"]
 
-_LOADED = (accounts, auditing, chains, chat, conversations, intents, policies, suggestions, system, templates, upkeep)
+_LOADED = (
+    accounts,
+    auditing,
+    chains,
+    chat,
+    control,
+    conversations,
+    intents,
+    policies,
+    suggestions,
+    system,
+    templates,
+    upkeep,
+)
 """The modules whose RPCs are registered by being imported."""
 
 

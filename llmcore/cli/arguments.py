@@ -29,7 +29,7 @@ def parser(version: str) -> ArgumentParser:
     top.add_argument("--version", action="version", version=f"llmcore {version}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
     asking, looking = (_server, _asking, _plans, _templates), (_looking, _intents, _checking)
-    for define in (*asking, *looking, _policy, _audit, _upkeep, _users):
+    for define in (*asking, *looking, _policy, _audit, _stopping, _upkeep, _users):
         define(commands)
     return top
 
@@ -201,6 +201,15 @@ def _audit(commands: Commands) -> None:
     replay = _add(commands, "replay", "replaying:replay", "Plan a run again from its recording, run nothing", _remote)
     replay.add_argument("run", metavar="RUN", help="id of the run")
     replay.add_argument("--case", type=Path, metavar="FILE", help="add the request to a file for `llmcore eval`")
+
+
+def _stopping(commands: Commands) -> None:
+    help_text = "Stop all running runs of all nodes between their steps"
+    stop = _add(commands, "stop-all", "stopping:stop_all", help_text, _remote)
+    stop.add_argument("--reason", default="", metavar="WORDS", help="why, for everybody who is told")
+    choice = stop.add_mutually_exclusive_group()
+    choice.add_argument("--hold", action="store_true", help="also let nothing new begin")
+    choice.add_argument("--release", action="store_true", help="let things begin again")
 
 
 def _upkeep(commands: Commands) -> None:

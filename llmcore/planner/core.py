@@ -64,7 +64,8 @@ class Planner:
         except (ProviderError, TimedOut, Unavailable) as error:
             return replace(draft, text=f"{draft.text} (The model could not be asked: {error.message})".strip())
         alone = not request.history and request.pending is None
-        if scope is not None and said.kind == "plan" and alone and not said.tainted:
+        whole = said.kind == "plan" and not said.more  # what results decide cannot be remembered
+        if scope is not None and whole and alone and not said.tainted:
             self._cache.put(scope, request.text, said.steps, names)
         return said
 

@@ -13,7 +13,7 @@ from llmcore.conversation import Conversations
 from llmcore.errors import ProviderError
 from llmcore.events import TOPIC_PREFIX, Event, StreamEvent
 from llmcore.plan import Principal
-from llmcore.planner import Draft, Planner, PlanRequest
+from llmcore.planner import Draft, Finding, Planner, PlanRequest
 from llmcore.ports import Finished, Model, ModelEvent, ModelRequest, Run, TextDelta, Usage
 from llmcore.redaction import Redactor
 from llmcore.session import (
@@ -39,6 +39,9 @@ class Said(Planner):
     def __init__(self) -> None:
         """It can do nothing yet."""
         self.drafts: list[Draft] = []
+        self.further_drafts: list[Draft] = []
+        self.findings: list[Sequence[Finding]] = []
+        """What it was told before each further draft."""
         self.requests: list[PlanRequest] = []
         self.models: list[Model | None] = []
 
@@ -53,6 +56,11 @@ class Said(Planner):
         """The next draft."""
         self.requests.append(request)
         return self.drafts.pop(0) if self.drafts else Draft(kind="none", text="I cannot do that.")
+
+    async def further(self, request: PlanRequest, findings: Sequence[Finding]) -> Draft:
+        """The next draft that results ask for."""
+        self.findings.append(findings)
+        return self.further_drafts.pop(0) if self.further_drafts else Draft(kind="answer")
 
 
 @dataclass(slots=True)
@@ -177,7 +185,7 @@ async def stage(
         vocabulary = {"targets": ["nginx", "shop"]}
         proposer = Proposer(house.catalog, house.host, house.judge, house.approvals, lambda: vocabulary)
         calls = ModelCalls()
-        recorder = Recorder(store, clock, Redactor(["s3cret"]).value, lambda: {"catalog": "c1", "policy": "p1"})
+        recorder = Recorder(store, clock, Redactor(["c4nary"]).value, lambda: {"catalog": "c1", "policy": "p1"})
         templates = Templates(store, house.catalog, house.audit, clock)
         understanding = Understanding(
             house.catalog, planner, voice.of, conversations, lambda: vocabulary, clock, calls, recorder, templates

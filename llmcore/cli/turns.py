@@ -92,6 +92,7 @@ def new_topic() -> str:
 async def follow(feed: Feed, view: View, run_id: str | None) -> Ended:
     """Show the events of one segment until it ends; of any run if `run_id` is None. Raises Unreachable."""
     ended = Ended()
+    plans: dict[str, Mapping[str, Any]] = {}
     said = ""
     while not ended.outcome:
         data = await feed.next()
@@ -103,12 +104,13 @@ async def follow(feed: Feed, view: View, run_id: str | None) -> Ended:
                 said += event["delta"]
                 view.text(event["delta"])
             case "ACTIVITY_SNAPSHOT" if event["activityType"] == "llmcore.plan":
-                ended.plan = event["content"]
+                ended.plan = plans[event["content"]["plan_id"]] = event["content"]
                 view.plan(event["content"])
             case "ACTIVITY_DELTA":
                 _progress(ended.plan, event["patch"], view)
             case "RUN_FINISHED":
                 ended.outcome, ended.result = event["outcome"]["type"], event["result"]
+                ended.plan = plans.get(str(event["result"].get("plan_id")), ended.plan)  # not the one it took back
                 view.text(_missed(said, str(event["result"].get("text") or "")))
             case "RUN_ERROR":
                 ended.outcome, ended.result = "error", {"code": event.get("code"), "message": event["message"]}

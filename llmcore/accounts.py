@@ -145,7 +145,7 @@ class Accounts:
         """Void a token: at once here, within a second in other processes; Unauthorized if it is none of ours."""
         claims = await self._tokens.read(token)
         await self._tokens.revoke(claims)
-        self._note("login.revoke", Principal(name=claims["sub"], role=claims["role"]), token=claims["type"])
+        self._note("login.revoke", Principal(name=claims["sub"], role=claims["role"]), kind=claims["type"])
 
     async def authenticate(self, token: str) -> tuple[Principal, float]:
         """Who is behind an access token, and when it expires (epoch seconds); Unauthorized.

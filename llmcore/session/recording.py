@@ -166,10 +166,9 @@ class Recorder:
     def _bounded(self, recording: Mapping[str, Any]) -> Mapping[str, Any]:
         """The recording without secrets and not too large; it says if it is no longer what the planner read."""
         told = self._redact(recording)
-        told |= {"redacted": canonical(told) != canonical(recording), "cut": False}
-        if len(canonical(told)) > self.options.max_bytes:  # the hash is enough to see that a prompt has changed
-            for exchange in (exchange for part in told["rounds"] for exchange in part["exchanges"]):
-                exchange["request"] = CUT
+        told |= {"redacted": canonical(_without_prompts(told)) != canonical(_without_prompts(recording)), "cut": False}
+        if len(canonical(told)) > self.options.max_bytes:  # their hashes are enough to see that prompts have changed
+            told = _without_prompts(told)
         for chars, items in _CUTS:
             if len(canonical(told)) <= self.options.max_bytes:
                 break
@@ -193,6 +192,15 @@ def _written(run_id: str, writing: asyncio.Future[None]) -> None:
 
 def _not_kept(run_id: str, error: BaseException) -> None:
     log.warning("a recording is not kept: %s", error, extra={"action": "recording", "run": run_id})
+
+
+def _without_prompts(recording: Mapping[str, Any]) -> dict[str, Any]:
+    """A recording without what the model was asked, which is only for people to read."""
+    rounds = [
+        {**part, "exchanges": [{**exchange, "request": CUT} for exchange in part["exchanges"]]}
+        for part in recording["rounds"]
+    ]
+    return {**recording, "rounds": rounds}
 
 
 def cut(value: Any, chars: int, items: int) -> Any:

@@ -169,14 +169,40 @@ def _checking(commands: Commands) -> None:
 
 
 def _policy(commands: Commands) -> None:
-    inner = _group(commands, "policy", "Check or explain the policy")
+    inner = _group(commands, "policy", "Check or explain the policy, or allow something from now on")
     check = _add(inner, "check", "ruling:check", "Check a policy file against the catalogue", _local)
     check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="policy to check; none: the one in use")
+    check.add_argument("--show", action="store_true", help="print the Cedar that decides")
     explain = _add(inner, "explain", "ruling:explain", "Say what policy decides for an intent, and why", _local)
     explain.add_argument("intent", metavar="INTENT", help="name of the intent")
-    explain.add_argument("--params", default="{}", metavar="JSON", help="its params")
-    explain.add_argument("--role", default="admin", metavar="ROLE", help="role of who asks (admin)")
+    _supposed(explain)
+    allow = _add(inner, "allow", "standing:allow", "Propose to allow a step of a plan from now on", _remote, _plan_id)
+    allow.add_argument("--step", metavar="ID", help="which step; none: the only one that changes something")
+    allow.add_argument("--days", type=int, metavar="N", help="for how long (30)")
+    allow.add_argument("--role", choices=_ROLES[:2], help="for whom; none: the role of who asked for the plan")
+    _add(inner, "rules", "standing:rules", "List what is allowed from now on", _remote)
+    withdraw = _add(inner, "withdraw", "standing:withdraw", "Withdraw what is allowed from now on", _remote)
+    withdraw.add_argument("rule", metavar="RULE", help="id of the rule")
+
+
+_ROLES = ("admin", "developer", "observer")
+
+
+def _supposed(explain: ArgumentParser) -> None:
+    """The facts that a decision is explained for."""
+    explain.add_argument("--params", metavar="JSON", help="its params, checked as for a call; none: unknown")
+    explain.add_argument("--target", action="append", metavar="NAME", help="what it touches; may be repeated")
+    explain.add_argument("--owner", metavar="NAME", help="whose the target is, where no setting says it")
+    explain.add_argument("--blast", type=int, metavar="N", help="number of targets touched, if not those named")
+    explain.add_argument("--user", metavar="NAME", help="name of who asks")
+    explain.add_argument("--role", choices=_ROLES, default="admin", help="role of who asks (admin)")
+    kinds = ("user", "agent", "service", "node")
+    explain.add_argument("--kind", choices=kinds, default="user", help="kind of who asks (user)")
+    explain.add_argument("--autonomy", type=int, default=0, metavar="N", help="level of an agent, 0 to 5 (0)")
+    explain.add_argument("--origin", default="chat", metavar="KIND", help="where the plan comes from (chat)")
     explain.add_argument("--approvals", type=int, default=0, metavar="N", help="people who have approved (0)")
+    explain.add_argument("--confidence", type=int, default=100, metavar="N", help="of the planner, in per cent (100)")
+    explain.add_argument("--time", metavar="TIME", help="when, such as 2026-01-31T08:30 in the policy's zone (now)")
     explain.add_argument("--tainted", action="store_true", help="as if made from untrusted text")
 
 

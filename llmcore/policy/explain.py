@@ -6,7 +6,7 @@ answer can change: so it stays quick, and what it says is true by having been as
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmcore.plan import Principal
 from llmcore.policy.facts import Facts
@@ -34,14 +34,14 @@ Ask = Callable[[Principal, Facts], Answer]
 class Way:
     """Facts with which it would pass."""
 
-    words: tuple[str, ...]
-    """What is different, in words."""
+    words: Mapping[str, str]
+    """What is different, in words, by kind of fact: one that changes again is told once."""
     actor: Principal
     facts: Facts
 
     def sentence(self, asked: str) -> str:
         """In a sentence; `asked` says whose approval it would still need."""
-        text = ", ".join([*self.words, *([f"with {asked}"] if asked else [])])
+        text = ", ".join([*self.words.values(), *([f"with {asked}"] if asked else [])])
         return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -50,7 +50,7 @@ def way_through(ask: Ask, rules: Sequence[Rule], actor: Principal, facts: Facts)
 
     Where several rules forbid, one after the other is got out of the way.
     """
-    way = Way((), actor, facts)
+    way = Way({}, actor, facts)
     forbidding = _forbidding(ask(actor, facts))
     for _ in range(MAX_CHANGES):
         for changed in _changes(rules, way):
@@ -75,17 +75,17 @@ def _changes(rules: Sequence[Rule], way: Way) -> Iterator[Way]:
     yield from _times(uses, numbers, way)
     yield from _amounts(numbers, way)
     if way.facts.tainted:
-        yield _with(way, "if no untrusted text had a part in the plan", tainted=False)
+        yield _with(way, "tainted", "if no untrusted text had a part in the plan", tainted=False)
     if "context.origin" in uses:
         for origin in ("chat", "api"):
-            yield _with(way, f"asked for by {origin}", origin=origin)
+            yield _with(way, "origin", f"asked for by {origin}", origin=origin)
     if "resource.owner" in uses and way.actor.name:
-        yield _with(way, f"on what belongs to {way.actor.name}", owner=way.actor.name)
+        yield _with(way, "owner", f"on what belongs to {way.actor.name}", owner=way.actor.name)
     yield from _actors(way)
 
 
-def _with(way: Way, words: str, **facts: object) -> Way:
-    return Way((*way.words, words), way.actor, replace(way.facts, **facts))  # type: ignore[arg-type]  # by name
+def _with(way: Way, fact: str, words: str, actor: Principal | None = None, **facts: Any) -> Way:
+    return Way({**way.words, fact: words}, actor or way.actor, replace(way.facts, **facts))
 
 
 def _numbers(rules: Iterable[Rule]) -> Mapping[str, Sequence[int]]:
@@ -107,26 +107,28 @@ def _times(uses: frozenset[str], numbers: Mapping[str, Sequence[int]], way: Way)
             if by_hour or hour == 0:
                 today = day + 1 == way.facts.weekday and by_hour
                 words = f"from {hour:02}:00" if today or not by_day else f"from {DAYS[day]} {hour:02}:00"
-                yield _with(way, words, hour=hour, weekday=day + 1 if by_day else way.facts.weekday)
+                yield _with(way, "time", words, hour=hour, weekday=day + 1 if by_day else way.facts.weekday)
     for moment in numbers.get("context.now", ()):
         if moment > way.facts.now:
-            yield _with(way, f"from epoch second {moment}", now=moment)
+            yield _with(way, "time", f"from epoch second {moment}", now=moment)
 
 
 def _amounts(numbers: Mapping[str, Sequence[int]], way: Way) -> Iterator[Way]:
     """The nearest amounts that may do: fewer targets, more confidence, other numbers among the params."""
     for blast in reversed(numbers.get("context.blast", ())):
         if 0 <= blast < way.facts.blast:
-            yield _with(way, f"with a blast radius of at most {blast}", blast=blast)
+            yield _with(way, "blast", f"with a blast radius of at most {blast}", blast=blast)
     for confidence in numbers.get("context.confidence", ()):
         if way.facts.confidence < confidence <= 100:
-            yield _with(way, f"with a confidence of at least {confidence} per cent", confidence=confidence)
+            yield _with(
+                way, "confidence", f"with a confidence of at least {confidence} per cent", confidence=confidence
+            )
     for name, value in way.facts.params:
         if isinstance(value, bool) or not isinstance(value, int):
             continue
         for other in sorted(numbers.get(f"{PARAMS}.{name}", ()), key=lambda other: abs(other - value)):
             changed = tuple((key, other if key == name else told) for key, told in way.facts.params)
-            yield _with(way, f"with {name} {other}", params=changed)
+            yield _with(way, name, f"with {name} {other}", params=changed)
 
 
 def _actors(way: Way) -> Iterator[Way]:
@@ -134,10 +136,9 @@ def _actors(way: Way) -> Iterator[Way]:
     actor = way.actor
     for role in ("developer", "admin"):
         if role != actor.role:
-            yield Way((*way.words, f"asked by the role {role}"), replace(actor, role=role), way.facts)
+            yield _with(way, "role", f"asked by the role {role}", replace(actor, role=role))
     if actor.kind == "agent":
         for level in range(actor.autonomy + 1, 6):
-            words = (*way.words, f"by an agent of autonomy {level}")
-            yield Way(words, replace(actor, autonomy=level), way.facts)
+            yield _with(way, "autonomy", f"by an agent of autonomy {level}", replace(actor, autonomy=level))
     if actor.kind != "user":
-        yield Way((*way.words, "asked by a person"), replace(actor, kind="user"), way.facts)
+        yield _with(way, "kind", "asked by a person", replace(actor, kind="user"))

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from glob import glob
 from pathlib import Path
 from uuid import uuid4
@@ -24,13 +24,18 @@ NEEDS = {
     "postgres_url": ("needs_postgres", "/usr/lib/postgresql/*/bin/initdb"),
     "chromium": ("needs_chromium", "chromium"),
     "tmux": ("needs_tmux", "tmux"),
+    "small_disk": ("needs_mount", "mount"),
 }
 """Fixture, the marker it means, and the program behind it."""
+ROOT_ONLY = frozenset({"mount"})
+"""Programs that do what they are here for only for root."""
 _left_out = pytest.StashKey[Counter[str]]()
 
 
 def find_program(pattern: str) -> str | None:
     """The newest program of that name or pattern, or None."""
+    if pattern in ROOT_ONLY and os.geteuid() != 0:
+        return None
     return shutil.which(pattern) or max(glob(pattern), default=None)
 
 
@@ -166,6 +171,22 @@ def postgres_database(port: int) -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
         yield f"{server}/{name}"
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes disks of so many MiB, each a folder of its own."""
+    with ExitStack() as disks:
+
+        def make(size_mib: int) -> Path:
+            folder = tmp_path / f"disk-{size_mib}"
+            folder.mkdir()
+            size = f"size={size_mib}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "llmcore-test", str(folder)], check=True)
+            disks.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+            return folder
+
+        yield make
 
 
 @pytest.fixture

@@ -36,13 +36,14 @@ async def _probe(core: Core, name: str) -> dict[str, Any]:
 
 @rpc("status")
 async def status(core: Core, params: Mapping[str, Any], caller: Caller) -> Any:
-    """What runs here, how it is, and who the caller is."""
-    principal = caller.principal
+    """What runs here, how it is, whether everything is on hold, and who the caller is."""
+    principal, hold = caller.principal, core.session.orders.hold
     return {
         **core.status(),
         "ready": await ready(core),
         "intents": len(core.catalog),
         "catalog_version": core.catalog.version,
         "policy_version": core.judge.policy.version,
+        "hold": hold and {"by": hold.by, "at": hold.at, "reason": hold.reason},
         "user": {"name": principal.name, "role": principal.role, "kind": principal.kind},
     }

@@ -201,9 +201,12 @@ def test_options_know_every_secret(tmp_path: Path) -> None:
 
 def test_targets_keep_their_attributes_for_policy(tmp_path: Path) -> None:
     """And unknown ones have none."""
-    targets = {"shop": {"status": ["true"], "attributes": {"production": True}}}
+    targets: dict[str, Any] = {"shop": {"status": ["true"], "attributes": {"production": True}}}
+    targets["web@"] = {"unit": "web@%i.service", "attributes": {"owner": "anna"}}
     settings = settings_of(tmp_path, LLMCORE_SYSTEM__TARGETS=json.dumps(targets))
     attributes = options.attributes(settings)
     assert attributes("shop") == {"production": True}
+    assert attributes("SHOP") == {"production": True}
+    assert attributes("web@blog") == {"owner": "anna"}
     assert attributes("other") == {}
     assert options.host(settings).targets.targets["shop"].status == ("true",)

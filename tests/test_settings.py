@@ -208,6 +208,8 @@ def test_a_key_alone_sends_nothing_out_and_says_how_to_switch_on() -> None:
         ({"LLMCORE_LLM__MASKING__ENABLED": "maybe"}, ["llm.masking.enabled", "true or false"]),
         ({"LLMCORE_SYSTEM__ROOTS": "/srv"}, ["system.roots", "a list", '["/srv/data"]']),
         ({"LLMCORE_SYSTEM__TARGETS": '{"a": {"start": ["x"]}}'}, ["system.targets.a", "unit or status"]),
+        ({"LLMCORE_SYSTEM__TARGETS": '{"a@": {"unit": "a.service"}}'}, ["system.targets.a@.unit", "needs %i"]),
+        ({"LLMCORE_SYSTEM__TARGETS": '{"a@": {"status": ["b"]}}'}, ["system.targets.a@.status", "needs %i"]),
         ({"LLMCORE_SYSTEM__TARGETS": '{"a": {"unti": "x"}}'}, ["system.targets.a.unti", "did you mean unit"]),
         ({"LLMCORE_SYSTEM__SCRIPTS_FILE": "x"}, ["LLMCORE_SYSTEM__SCRIPTS_FILE", "not a setting"]),
         ({"LLMCORE_LOG__LEVEL": "loud"}, ["log.level", "debug or info"]),

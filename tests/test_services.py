@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmcore.adapters.host import Target
-from llmcore.errors import Conflict, LLMCoreError, NotFound, OutcomeUnknown
+from llmcore.adapters.host import Target, entry_of
+from llmcore.errors import BadParams, Conflict, LLMCoreError, NotFound, OutcomeUnknown
 from tests.machine import ANNA, Machine, script
 
 SYSTEMCTL = """#!/bin/sh
@@ -197,3 +197,89 @@ async def test_facts_for_policy_are_told_without_asking_the_machine(tmp_path: Pa
     targets = (await machine_with(tmp_path)).services["targets"]
     assert targets.attributes("shop") == {"production": True}
     assert targets.attributes("nobody") == {}
+
+
+async def machine_with_instances(folder: Path) -> Machine:
+    """A target whose instances are files while they run, one of its own beside them, and a unit with instances."""
+    web = Target(
+        start=("/usr/bin/touch", f"{folder}/%i.running"),
+        stop=("/bin/rm", f"{folder}/%i.running"),
+        status=("/usr/bin/test", "-e", f"{folder}/%i.running"),
+        scale=("/bin/sh", "-c", f"echo $1 > {folder}/%i.size", "sh", "{replicas}"),
+        replicas=("/bin/cat", f"{folder}/%i.size"),
+        attributes={"production": True},
+    )
+    own = Target(status=("/bin/echo", "failed"))
+    systemctl = script(folder / "bin" / "systemctl", SYSTEMCTL.format(folder=folder))
+    targets = {"web@": web, "web@odd": own, "unit@": Target(unit="unit@%i.service")}
+    return await machine_with(folder, targets=targets, env={"PATH": f"{systemctl.parent}:/usr/bin:/bin"})
+
+
+@pytest.mark.asyncio
+async def test_a_target_stands_for_instances(tmp_path: Path) -> None:
+    """As a template unit of systemd does: the instance's name takes the place of `%i`."""
+    machine = await machine_with_instances(tmp_path)
+    assert await machine.do("start_target", module="web@shop") == {"module": "web@shop", "state": "running"}
+    assert (tmp_path / "shop.running").exists()
+    assert await machine.do("get_target_status", module="WEB@shop") == {"module": "web@shop", "state": "running"}
+    assert await machine.do("get_target_status", module="web@blog") == {"module": "web@blog", "state": "stopped"}
+    await machine.do("scale_target", module="web@shop", replicas=3)
+    preview = await machine.preview("scale_target", module="web@shop", replicas=2)
+    assert (preview.targets, preview.before["replicas"]) == (("web@shop",), 3)
+    assert preview.before["attributes"] == {"production": True}
+    assert await machine.do("stop_target", module="web@shop") == {"module": "web@shop", "state": "stopped"}
+    assert await machine.do("get_target_status", module="web@odd") == {"module": "web@odd", "state": "failed"}
+    await machine.do("start_target", module="unit@a-b")
+    asked = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
+    assert ["--no-ask-password", "start", "--", "unit@a-b.service"] in asked
+
+
+@pytest.mark.asyncio
+async def test_a_target_with_instances_is_listed_once(tmp_path: Path) -> None:
+    """Under its own name; nobody can say how all of them are."""
+    machine = await machine_with_instances(tmp_path)
+    listed = {one["name"]: one for one in (await machine.do("list_targets"))["targets"]}
+    assert listed["web@"] == {
+        "name": "web@",
+        "kind": "commands",
+        "state": "unknown",
+        "scalable": True,
+        "attributes": {"production": True},
+        "instances": True,
+    }
+    assert "instances" not in listed["web@odd"]
+    assert (listed["unit@"]["kind"], listed["unit@"]["instances"]) == ("systemd", True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "module", ["web@", "web@a/b", "web@../x", "web@-rf x", "web@a@b", "web@%i", "web@a\n", f"web@{'x' * 65}", "unit@ä"]
+)
+async def test_the_name_of_an_instance_is_checked(tmp_path: Path, module: str) -> None:
+    """It goes into commands: letters, digits, `_` and `-`, and there has to be one."""
+    machine = await machine_with_instances(tmp_path)
+    with pytest.raises(BadParams, match="must name an instance"):
+        await machine.do("start_target", module=module)
+    assert not await asyncio.to_thread(lambda: list(tmp_path.glob("*.running")))
+
+
+@pytest.mark.asyncio
+async def test_instances_of_nothing_are_not_found(tmp_path: Path) -> None:
+    """Neither of an unknown target nor of one without instances."""
+    machine = await machine_with_instances(tmp_path)
+    for module in ("mail@x", "shop@x", "@x", "web"):
+        with pytest.raises(NotFound):
+            await machine.do("start_target", module=module)
+
+
+def test_attributes_are_those_of_the_setting() -> None:
+    """However a name is written: policy judges an instance by what its target is."""
+    known = ["web@", "web@odd", "shop"]
+    assert {name: entry_of(name, known) for name in ("web@shop", "WEB@Shop", "web@odd", "SHOP", "shop@x", "mail")} == {
+        "web@shop": "web@",
+        "WEB@Shop": "web@",
+        "web@odd": "web@odd",
+        "SHOP": "shop",
+        "shop@x": None,
+        "mail": None,
+    }

@@ -170,6 +170,14 @@ class Panel:
         expect(card).to_be_visible()
         return card
 
+    def wait_for(self, file: Path) -> None:
+        """Wait until a step has made a file."""
+        for _ in range(TIMEOUT_MS // 20):
+            if file.exists():
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{file} was not made")
+
     @property
     def voice(self) -> Locator:
         """What screen readers were told last."""

@@ -44,22 +44,23 @@ function fieldsBetween(before, after) {
   return Object.fromEntries(changed.map((name) => [name, { before: before[name], after: after[name] }]));
 }
 
-/** @param {{title: string, changes: StepChange[]}} props */
-export function PlanDiff({ title, changes }) {
+/** @param {{title: string, changes: StepChange[], steps: any[]}} props */
+export function PlanDiff({ title, changes, steps }) {
   const shown = changes.filter((one) => one.change !== "same");
   return html`<section class="plan-diff" aria-label=${title}>
     <h4>${title} <span class="muted small">${shown.length ? plural(shown.length, "step") : "at most their order"}</span></h4>
     <ol>${shown.map(
       (one) => html`<li class="change ${one.change}">
-        <p><b>${WORDS[one.change]}</b> ${visible(one.step_id)} <code>${visible(intentOf(one))}</code></p>
+        <p><b>${WORDS[one.change]}</b> ${visible(one.step_id)} <code>${visible(intentOf(one, steps))}</code></p>
         ${one.change === "changed" && Object.entries(one.fields).map(([name, sides]) => html`<${FieldChange} name=${name} sides=${sides} />`)}
       </li>`,
     )}</ol>
   </section>`;
 }
 
-/** The intent of a step that is new or gone. @param {StepChange} change */
-const intentOf = ({ fields }) => String(fields.intent?.after ?? fields.intent?.before ?? "");
+/** @param {StepChange} change @param {any[]} steps as they are now */
+const intentOf = ({ step_id, fields }, steps) =>
+  String(steps.find((step) => step.id === step_id)?.intent ?? fields.intent?.before ?? "");
 
 /** @param {{name: string, sides: Sides}} props */
 function FieldChange({ name, sides: { before, after } }) {

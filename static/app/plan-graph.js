@@ -8,8 +8,8 @@ import { html } from "../vendor/preact.js";
 import { title, visible } from "./format.js";
 import { orderInWords, sourcesOf, wavesOf } from "./plan-words.js";
 
-const [WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE] = [164, 40, 16, 26, 2];
-const LETTERS = 21;
+const [WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE] = [142, 40, 12, 26, 2];
+const LETTERS = 19;
 
 /** @param {string} text */
 const short = (text) => (text.length > LETTERS ? `${text.slice(0, LETTERS - 1)}…` : text);

@@ -67,6 +67,9 @@ function Condition({ when }) {
   </p>`;
 }
 
+/** Rules about rules are made nowhere. @param {any} step */
+const isOffered = (step) => intents.value.some((one) => one.name === step.intent);
+
 /** @param {any} step */
 function wayBack(step) {
   if (step.undo) return html`can be taken back with <code>${visible(step.undo.intent)}</code>`;
@@ -85,7 +88,7 @@ function Verdict({ plan, step, open }) {
     ${verdict.would_allow && (open || verdict.decision === "deny") && html`<span>What would allow it: ${visible(verdict.would_allow)}</span>`}
     ${verdict.rules?.length > 0 && html`<span>rules <code>${visible(verdict.rules.join(", "))}</code></span>`}
     ${step.effect !== "read" && html`<span>${wayBack(step)}</span>`}
-    ${verdict.decision === "ask" && mayApprove.value && html`<${PolicyAllow} plan=${plan} step=${step} />`}
+    ${verdict.decision === "ask" && mayApprove.value && isOffered(step) && html`<${PolicyAllow} plan=${plan} step=${step} />`}
   </div>`;
 }
 

@@ -11,6 +11,7 @@ import { Icon } from "./icons.js";
 import { planCall, showPlanAlone } from "./store.js";
 import { say } from "./voice.js";
 
+const ROLES = ["admin", "developer"];
 const DAYS = [1, 7, 30, 90, 365];
 
 /** @param {{plan: any, step: any}} props */
@@ -30,7 +31,12 @@ function Question({ plan, step, close }) {
     const data = new FormData(/** @type {HTMLFormElement} */ (form.current));
     setBusy(true);
     try {
-      const params = { plan_id: plan.plan_id, step_id: step.id, days: Number(data.get("days")) };
+      const params = {
+        plan_id: plan.plan_id,
+        step_id: step.id,
+        days: Number(data.get("days")),
+        role: data.get("role"),
+      };
       const answer = await planCall("policy_allow", params);
       say("The rule is proposed. An admin has to approve it.");
       close();
@@ -43,9 +49,9 @@ function Question({ plan, step, close }) {
   const targets = (step.preview?.targets ?? []).join(", ");
   return html`<${Dialog} title="Allow this from now on?" close=${close}>
     <form ref=${form} class="stop-form" onSubmit=${submit}>
-      <p>Proposes a rule: <code>${visible(step.intent)}</code>${targets && html` on <b>${visible(targets)}</b>`} runs without asking, for the
-        role ${visible(plan.requester?.role ?? "of the requester")}. The rule waits as a plan until an admin approves it, and ends by
+      <p>Proposes a rule: <code>${visible(step.intent)}</code>${targets && html` on <b>${visible(targets)}</b>`} runs without asking. The rule waits as a plan until an admin approves it, and ends by
         itself. This plan still needs its own approval.</p>
+      <label>For the role <select name="role">${ROLES.map((role) => html`<option selected=${role === plan.requester?.role}>${role}</option>`)}</select></label>
       <label>For how long <select name="days">${DAYS.map((days) => html`<option value=${days} selected=${days === 7}>${plural(days, "day")}</option>`)}</select></label>
       ${problem && html`<p class="banner error" role="alert"><span>${visible(problem)}</span></p>`}
       <div class="actions end">

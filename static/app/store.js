@@ -15,9 +15,9 @@ import { Wire } from "./wire.js";
 /** @template T @typedef {import("../vendor/preact.js").Signal<T>} Signal */
 /** @typedef {{conversation_id: string, title: string, updated_at: string}} Entry */
 /** @typedef {{id: string, kind: string, content: any}} Card */
-/** @typedef {"chat" | "plans" | "templates" | "audit"} View */
+/** @typedef {"chat" | "plans" | "templates" | "rules" | "audit"} View */
 /** @type {View[]} */
-const VIEWS = ["plans", "templates", "audit"];
+const VIEWS = ["plans", "templates", "rules", "audit"];
 
 /** @type {Signal<"connecting" | "online" | "offline">} */
 export const connection = signal("connecting");

@@ -26,12 +26,19 @@ function valuesOf(plan) {
   return [...found];
 }
 
+/** The folders that all paths begin with say nothing of this plan. @param {string[]} paths @returns {string[]} */
+function sharedFolders(paths) {
+  const [first = [], ...others] = paths.map((path) => path.split("/"));
+  const end = first.findIndex((part, i) => others.some((one) => one[i] !== part));
+  return end < 0 ? first.slice(0, -1) : first.slice(0, end);
+}
+
 /** Words that stand in more than one value: likely what makes this plan one of many. @param {(string | number)[]} values */
 function sharedWords(values) {
-  const words = values
-    .filter((one) => typeof one === "string")
-    .map((one) => new Set(String(one).match(/[\p{L}\p{N}_-]{3,}/gu) ?? []));
-  const all = [...new Set(words.flatMap((set) => [...set]))];
+  const texts = values.filter((one) => typeof one === "string").map(String);
+  const dull = new Set(sharedFolders(texts.filter((text) => text.startsWith("/"))));
+  const words = texts.map((text) => new Set(text.match(/[\p{L}\p{N}_-]{3,}/gu) ?? []));
+  const all = [...new Set(words.flatMap((set) => [...set]))].filter((word) => !dull.has(word));
   return all.filter((word) => words.filter((set) => set.has(word)).length > 1).slice(0, 6);
 }
 

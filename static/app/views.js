@@ -1,16 +1,18 @@
-/** What the middle of the page shows beside the chat: plans, templates, the audit trail. Used by main.js and chat.js. */
+/** What the middle of the page shows beside the chat: plans, templates, standing rules, the audit trail. Used by main.js and chat.js. */
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { AuditView } from "./audit-view.js";
 import { Icon } from "./icons.js";
 import { PlansView } from "./plans-view.js";
+import { RulesView } from "./rules-view.js";
 import { connection, isAdmin, showView, view } from "./store.js";
 import { Templates } from "./templates.js";
 
-/** @type {{name: "plans" | "templates" | "audit", title: string, icon: any, body: any, admin?: boolean}[]} */
+/** @type {{name: import("./store.js").View, title: string, icon: any, body: any, admin?: boolean}[]} */
 const VIEWS = [
   { name: "plans", title: "Plans and runs", icon: "list", body: PlansView },
   { name: "templates", title: "Templates", icon: "save", body: Templates },
+  { name: "rules", title: "Standing rules", icon: "check", body: RulesView },
   { name: "audit", title: "Audit trail", icon: "shield", body: AuditView, admin: true },
 ];
 

@@ -70,8 +70,7 @@ def interrupted(open_panel: Open, folder: Path, cut: Cut, process: "subprocess.P
     card.locator("[data-confirm]").check()
     card.get_by_role("button", name="Approve and run").click()
     expect(card.locator(".step .state").first).to_have_text("Running")
-    while not mark.exists():
-        panel.page.wait_for_timeout(20)
+    panel.wait_for(mark)
     cut.refusing = True
     process.send_signal(signal.SIGKILL)
     process.wait()

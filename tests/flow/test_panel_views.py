@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests import machine
 from tests.panel_kit import LOOKS, PASSWORD, Open, Panel, Served, served
 
 
@@ -143,6 +144,76 @@ def test_an_observer_has_no_trail_and_stops_nothing(olga: Panel) -> None:
     expect(page.get_by_role("button", name="Stop everything…")).to_have_count(0)
     page.evaluate("() => { location.hash = 'v=audit'; }")
     expect(page.get_by_role("region", name="Audit trail").get_by_role("alert")).to_contain_text("Only an admin")
+
+
+WAITS = """#!/bin/sh
+echo begun > "$1"
+while [ ! -e "$1.go" ]; do sleep 0.05; done
+"""
+
+
+def test_everything_is_stopped_and_held_until_it_is_released(panel: Panel, olga: Panel, server: Served) -> None:
+    """The step at work ends, the next does not begin; everybody sees the hold, an admin ends it."""
+    machine.script(server.scripts / "holds.sh", WAITS)
+    mark, after = server.roots / "held", server.roots / "after-hold"
+    card = panel.propose(
+        {"id": "s1", "intent": "start_script_execution", "params": {"name": "holds.sh", "args": str(mark)}},
+        {"id": "s2", "intent": "create_folder", "params": {"path": str(after)}, "needs": ["s1"]},
+        title="To be held",
+    )
+    card.locator("[data-confirm]").check()
+    card.get_by_role("button", name="Approve and run").click()
+    panel.wait_for(mark)
+    panel.page.get_by_role("button", name="Stop everything…").click()
+    dialog = panel.page.get_by_role("dialog", name="Stop everything?")
+    dialog.get_by_label("Reason").fill("fire in the hall")
+    dialog.get_by_role("checkbox").check()
+    assert panel.axe() == []
+    dialog.get_by_role("button", name="Stop everything").click()
+    for one in (panel, olga):
+        banner = one.page.get_by_role("region", name="On hold")
+        expect(banner).to_contain_text("Ordered by administrator")
+        expect(banner).to_contain_text("fire in the hall")
+    expect(olga.page.get_by_role("button", name="Release")).to_have_count(0)
+    assert panel.axe() == []
+    mark.with_suffix(".go").touch()
+    expect(card.locator(".chip.status")).to_have_text("Stopped")
+    expect(card.locator(".aftermath")).to_contain_text("1 step done, 1 not begun")
+    waits = panel.propose({"intent": "create_folder", "params": {"path": str(after)}}, title="Held back")
+    waits.get_by_role("button", name="Approve and run").click()
+    expect(waits.get_by_role("alert")).to_contain_text("administrator has stopped everything")
+    panel.page.get_by_role("button", name="Release").click()
+    for one in (panel, olga):
+        expect(one.page.get_by_role("region", name="On hold")).to_have_count(0)
+    waits.get_by_role("button", name="Approve and run").click()
+    expect(waits.locator(".chip.status")).to_have_text("Done")
+    assert after.is_dir()
+
+
+def test_a_step_is_allowed_from_now_on_and_asked_about_again(panel: Panel, server: Served) -> None:
+    """The rule is a plan that an admin approves; then the same runs by itself, until the rule is withdrawn."""
+    folder = server.roots / "often"
+    step = {"intent": "create_folder", "params": {"path": str(folder)}}
+    card = panel.propose(step, title="Often")
+    card.get_by_role("button", name="Allow this from now on…").click()
+    dialog = panel.page.get_by_role("dialog", name="Allow this from now on?")
+    dialog.get_by_label("For how long").select_option("30 days")
+    assert panel.axe() == []
+    dialog.get_by_role("button", name="Propose the rule").click()
+    rule = panel.page.locator(".plan", has_text="allow_from_now_on")
+    expect(rule).to_contain_text("may run create_folder")
+    expect(rule.get_by_role("button", name="Allow this from now on…")).to_have_count(0)
+    rule.locator("[data-confirm]").check()
+    rule.get_by_role("button", name="Approve and run").click()
+    expect(rule.locator(".chip.status")).to_have_text("Done")
+    assert panel.call("chain", steps=[step], mode="run")["status"] in ("running", "done")
+    entry = show(panel, "Standing rules").locator(".entry-card", has_text=str(folder))
+    expect(entry).to_contain_text("for the role admin")
+    assert panel.axe() == []
+    entry.get_by_role("button", name="Withdraw").click()
+    panel.page.get_by_role("dialog").get_by_role("button", name="Withdraw").click()
+    expect(entry).to_have_count(0)
+    assert panel.call("chain", steps=[step], mode="run")["status"] == "proposed"
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)

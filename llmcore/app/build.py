@@ -89,6 +89,7 @@ class Base:
     store: Store
     redactor: Redactor
     audit: Audit
+    recorder: Recorder
     accounts: Accounts
     topics: Topics
     conversations: Conversations
@@ -265,6 +266,7 @@ async def _base(
         store=store,
         redactor=redactor,
         audit=audit,
+        recorder=Recorder(store, clock, redactor.value, deciding, options.recordings(settings)),
         accounts=Accounts(store, clock, options.accounts(settings), audit),
         topics=Topics(store, clock, lambda topic: snapshots(store, topic)),
         conversations=Conversations(store, clock),
@@ -290,8 +292,6 @@ async def _segments(base: Base) -> Segments:
         vocabulary=base.host.vocabulary,
     )
     calls = ModelCalls()
-    deciding = partial(_versions, base.host.catalog, base.judge)
-    recorder = Recorder(base.store, base.clock, base.redactor.value, deciding, options.recordings(base.settings))
     understanding = Understanding(
         catalog=base.host.catalog,
         planner=Planner(base.host.catalog, models({}), PlannerOptions()),
@@ -300,7 +300,7 @@ async def _segments(base: Base) -> Segments:
         vocabulary=base.host.vocabulary,
         clock=base.clock,
         calls=calls,
-        recorder=recorder,
+        recorder=base.recorder,
         templates=base.templates,
     )
     return Segments(
@@ -312,7 +312,7 @@ async def _segments(base: Base) -> Segments:
         executor=Executor(base.store, base.host.caller, base.host.catalog, base.judge, base.audit, base.clock),
         audit=base.audit,
         clock=base.clock,
-        recorder=recorder,
+        recorder=base.recorder,
     )
 
 

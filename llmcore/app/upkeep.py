@@ -56,7 +56,7 @@ async def watch_orders(house: House) -> None:
 
 
 async def clean_daily(house: House) -> None:
-    """For ever, once a day: forget old event ids, empty the trash of what is too old."""
+    """For ever, once a day: forget old event ids and recordings, empty the trash of what is too old."""
     await asyncio.sleep(FIRST_S)
     while True:
         try:
@@ -70,5 +70,6 @@ async def clean(house: House) -> None:
     """One round; raises Unavailable."""
     base = house.base
     await base.store.events_forget(base.clock.now() - DAY_S)
+    await base.recorder.forget()
     if base.host.trash is not None:
         await empty_trash(base.store, base.audit, base.host.trash, SYSTEM, None)

@@ -33,6 +33,9 @@ ANSWER_S = 3.0
 """How long a connection or the end of the worker may take."""
 SWEEPS = 3
 """How often a node looks after the others in the time in which they have to be heard of."""
+TABLES = SchemaManager.get_schema()
+SCHEMA = f"llmcore_queue_{hashlib.sha256(TABLES.encode()).hexdigest()[:8]}"
+"""Holds the tables of this version of procrastinate; another version has a schema of its own."""
 _LOCK = 0x6C6C6D04
 _LOST = (exceptions.ProcrastinateException, psycopg.Error, OSError, TimeoutError)
 
@@ -78,9 +81,8 @@ class ProcrastinateQueue:
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._healthy = False
-        schema = queue_schema()
         asked = str(conninfo_to_dict(url).get("options") or "")
-        options = {"options": f"{asked} -c search_path={schema}".strip(), "connect_timeout": int(ANSWER_S)}
+        options = {"options": f"{asked} -c search_path={SCHEMA}".strip(), "connect_timeout": int(ANSWER_S)}
         connector = procrastinate.PsycopgConnector(
             conninfo=url, kwargs=options, min_size=1, max_size=4, timeout=ANSWER_S
         )
@@ -154,6 +156,7 @@ class ProcrastinateQueue:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._deferred.clear()
         with suppress(*_LOST):
             async with asyncio.timeout(ANSWER_S):
                 for job in await self._app.job_manager.list_jobs_async(queue=self._node, task=TASK, status="todo"):
@@ -262,22 +265,16 @@ def _segment_of(job: Job) -> tuple[str, int]:
     return str(job.task_kwargs["run_id"]), int(str(job.task_kwargs["segment"]))
 
 
-def queue_schema() -> str:
-    """The schema that holds the tables of this version of procrastinate; another version has one of its own."""
-    return f"llmcore_queue_{hashlib.sha256(SchemaManager.get_schema().encode()).hexdigest()[:8]}"
-
-
 async def make_tables(url: str) -> None:
     """Make the queue's tables if they are not there; nodes that start at the same time wait for each other."""
-    schema = queue_schema()
     connection = await psycopg.AsyncConnection.connect(url, connect_timeout=int(ANSWER_S))
     async with connection, connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})".encode())
-        found = await connection.execute("SELECT to_regnamespace(%s)", [schema])
+        found = await connection.execute("SELECT to_regnamespace(%s)", [SCHEMA])
         row = await found.fetchone()
         if row is not None and row[0] is None:
-            await connection.execute(f"CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}".encode())
-            await connection.execute(SchemaManager.get_schema())
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}; SET LOCAL search_path TO {SCHEMA}".encode())
+            await connection.execute(TABLES)
 
 
 def _away() -> Unavailable:

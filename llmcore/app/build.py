@@ -222,7 +222,7 @@ async def build_house(
     discreet = replace(host_side, caller=DiscreetCaller(host_side.caller, redactor.exact))
     base = await _base(settings, tasks, clock, discreet, redactor, reserve)
     node = await asyncio.to_thread(take_name, settings.data_dir)
-    queue = queue_of(settings, base.store, tasks, node.name)
+    queue = await asyncio.to_thread(queue_of, settings, base.store, tasks, node.name)
     segments = await _segments(base)
     limits = SessionOptions(node=node.name, lease_s=settings.node.lease_s)
     session = Session(segments, base.topics, queue, limits)

@@ -1,13 +1,14 @@
 """Requests become plans, questions, answers or an honest "cannot", without a model."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from llmcore.catalog import Catalog
 from llmcore.intent import Effect
-from llmcore.planner import Draft, DraftStep, Planner, PlannerOptions
-from llmcore.planner.evaluation import evaluate, read_cases
+from llmcore.planner import Draft, DraftStep, Planner, PlannerOptions, template_draft
+from llmcore.planner.evaluation import Case, evaluate, read_cases
 from llmcore.planner.local import LocalPlanner
 from tests.planner_kit import ANNA, EVALS, OLGA, bundled, calls, intent, local, offline, plan, request
 
@@ -294,3 +295,55 @@ async def test_without_a_model_the_matcher_has_the_word() -> None:
     assert (await offline().plan(request("restart nginx"))).kind == "plan"
     assert (await offline().plan(request("order a pizza"))).answered_by is None
     assert (await Planner(bundled(), None, PlannerOptions(threshold=1.1)).plan(request("restart nginx"))).kind == "none"
+
+
+def template_of(*steps: DraftStep) -> Draft:
+    """The plan of a template that a text means."""
+    return Draft(kind="plan", steps=steps, answered_by="template", confidence=1.0)
+
+
+@pytest.mark.asyncio
+async def test_a_template_goes_before_all_but_the_very_words_of_an_example() -> None:
+    """Nobody can make `restart nginx` mean something else by saving a template."""
+    other = template_of(DraftStep(intent="stop_target", params={"module": "nginx"}))
+    kept = await offline().plan(request("restart nginx", template=other))
+    assert (calls(kept), kept.answered_by) == ([("restart_target", {"module": "nginx"})], "local")
+    for text in ("provision a shop", "are the disks of the shop fine, roughly speaking, would you say"):
+        taken = await offline().plan(request(text, template=other))
+        assert (calls(taken), taken.answered_by) == ([("stop_target", {"module": "nginx"})], "template")
+
+
+def test_a_template_s_steps_are_named_as_drafts_name_them() -> None:
+    """Ids, needs, references and conditions; its rules come along."""
+    raw: list[dict[str, Any]] = [
+        {"id": "look", "intent": "intent_list_targets"},
+        {
+            "id": "act",
+            "intent": "restart_target",
+            "params": {"module": {"$from": "look", "path": "targets[0].name"}, "note": ["look"]},
+            "needs": ["look"],
+            "when": 'steps.look.state == "done"',
+            "on_error": "undo",
+            "timeout_s": 5,
+        },
+    ]
+    draft = template_draft(raw, tainted=True)
+    assert (draft.kind, draft.tainted, draft.steps[0]) == ("plan", True, DraftStep(intent="list_targets"))
+    assert draft.raw_steps()[1] == {
+        "id": "s2",
+        "intent": "restart_target",
+        "params": {"module": {"$from": "s1", "path": "targets[0].name"}, "note": ["look"]},
+        "needs": ["s1"],
+        "when": 'steps.s1.state == "done"',
+        "on_error": "undo",
+        "timeout_s": 5,
+    }
+
+
+@pytest.mark.asyncio
+async def test_eval_knows_templates() -> None:
+    """Where it is handed them."""
+    case = Case(id="1", text="provision a shop")
+    known = template_of(DraftStep(intent="list_targets"))
+    _, (answer,) = await evaluate([case], offline(), bundled(), ANNA, lambda text: known if text == case.text else None)
+    assert (answer["answered_by"], answer["steps"][0]["intent"]) == ("template", "list_targets")

@@ -273,8 +273,7 @@ async def test_stop_interrupts_a_step_and_ends_the_plan(play: Stage) -> None:
     play.rooms.host.plays["stop_it"] = forever
     await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")
     await play.watcher.until("STEP_STARTED")
-    running = await play.rooms.store.plan_get(plan.plan_id)
-    assert running
+    running = await play.session.visible_plan(plan.plan_id, ANNA)
     assert running.steps[0].state is StepState.RUNNING
     stopped = await play.session.cancel(str(plan.run_id), ANNA)
     assert stopped.status is PlanStatus.CANCELLED

@@ -5,7 +5,8 @@ from typing import Any
 
 from llmcore.api.core import Core
 from llmcore.errors import NotFound
-from llmcore.plan import Plan, StepState, plan_json
+from llmcore.executor import as_journaled
+from llmcore.plan import Plan, PlanStatus, StepState, plan_json
 from llmcore.ports import Attempt, Run
 from llmcore.session import display_of
 
@@ -47,7 +48,10 @@ def _step_json(step_id: str, intent: str, state: StepState, attempt: Attempt | N
 async def run_of(core: Core, run: Run) -> dict[str, Any]:
     """A stored run as JSON."""
     plan = await core.store.plan_get(run.plan_id) if run.plan_id else None
-    return run_json(run, plan, await core.store.attempt_list(run.run_id))
+    attempts = await core.store.attempt_list(run.run_id)
+    if plan is not None and plan.status is PlanStatus.RUNNING:
+        plan = as_journaled(plan, attempts, StepState.RUNNING)
+    return run_json(run, plan, attempts)
 
 
 async def run_answer(core: Core, run_id: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ again, and a step that may or may not have happened is called `unknown` and neve
 """
 
 from llmcore.executor.core import Executor, ExecutorOptions
-from llmcore.executor.journal import RETRY, Journal, refused_json
+from llmcore.executor.journal import INLINE, RETRY, Journal, as_it_runs, as_journaled, refused_json
 from llmcore.executor.refusals import Fenced, Leaving, Stopped
 from llmcore.executor.resolving import resolve
 from llmcore.executor.values import StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
 
 __all__ = [
+    "INLINE",
     "RETRY",
     "Executor",
     "ExecutorOptions",
@@ -24,6 +25,8 @@ __all__ = [
     "StepHeld",
     "StepProgress",
     "Stopped",
+    "as_it_runs",
+    "as_journaled",
     "refused_json",
     "resolve",
 ]

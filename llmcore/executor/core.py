@@ -82,6 +82,7 @@ class Executor:
             results=journal.results,
             tries=journal.tries,
             befores=journal.befores,
+            sources={step.id: step.sources() for step in plan.steps},
             deadline=self.clock.monotonic() + self.options.total_s,
             guarded=guarded,
             touched=set(),
@@ -149,7 +150,7 @@ class Executor:
     def _may_begin(self, course: Course, step: Step) -> bool:
         if step.id in course.tries:  # it ran already when the process ended, or a person wants it again
             return True
-        sources = [course.results.get(source) for source in step.sources()]
+        sources = [course.results.get(source) for source in course.sources[step.id]]
         broken = any(source and source.state is not StepState.DONE for source in sources)
         if course.failed or (broken and step.when is None):
             course.settle(step, StepResult(step_id=step.id, intent=step.intent, state=StepState.SKIPPED))
@@ -161,9 +162,10 @@ class Executor:
         """What the step's condition says; one that errs fails its step."""
         if step.when is None:
             return True
-        known = {found.step_id: found for found in course.results.values()}
+        known = course.results
         facts = {
-            source: {"result": known[source].result, "state": known[source].state.value} for source in step.sources()
+            source: {"result": known[source].result, "state": known[source].state.value}
+            for source in course.sources[step.id]
         }
         state, error = StepState.SKIPPED, None
         try:

@@ -3,17 +3,19 @@
 Used by the executor and by session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmcore.catalog import Catalog
 from llmcore.errors import LLMCoreError
-from llmcore.plan import Plan, Step, StepResult, StepState
+from llmcore.plan import Plan, PlanStatus, Step, StepResult, StepState
 from llmcore.ports import Attempt, Store
 
 RETRY = "retry"
 """Outcome that a person gives to an `unknown` attempt to have the step tried again."""
+INLINE = "undo:"
+"""Prefix of the steps that take back others of the same run; no step from outside can have such an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,29 @@ class Journal:
                 error = {"error": "unknown", "message": "The server stopped while this step was running."}
                 found[step.id] = result_of(step, StepState.UNKNOWN, attempt, None, error)
         return cls(found, tries, befores)
+
+
+def as_journaled(plan: Plan, attempts: Sequence[Attempt], unended: StepState = StepState.UNKNOWN) -> Plan:
+    """The plan with the states of its steps as the journal has them; an attempt without an outcome is `unended`."""
+    states = {step.id: step.state for step in plan.steps}
+    for attempt in attempts:
+        changed = attempt.step_id.removeprefix(INLINE)
+        if attempt.step_id in states and attempt.outcome != RETRY:
+            outcome = attempt.outcome
+            states[attempt.step_id] = StepState(outcome) if outcome is not None else unended
+        elif changed in states and changed != attempt.step_id and attempt.outcome == StepState.DONE.value:
+            states[changed] = StepState.UNDONE
+    steps = tuple(
+        step if states[step.id] is step.state else replace(step, state=states[step.id]) for step in plan.steps
+    )
+    return replace(plan, steps=steps)
+
+
+async def as_it_runs(store: Store, plan: Plan) -> Plan:
+    """A stored plan as it is at this moment: while it runs, the journal knows more than the plan."""
+    if plan.status is not PlanStatus.RUNNING or plan.run_id is None:
+        return plan
+    return as_journaled(plan, await store.attempt_list(plan.run_id), StepState.RUNNING)
 
 
 def result_of(

@@ -62,6 +62,8 @@ class Course:
     """Step id -> attempts that the journal had when the segment began."""
     befores: dict[str, Any]
     """Step id -> what was there before its first attempt."""
+    sources: Mapping[str, frozenset[str]]
+    """Step id -> the steps whose end it waits for."""
     deadline: float
     """On the monotonic clock: no step begins later."""
     guarded: bool

@@ -4,7 +4,7 @@ Used by stores, wire and approvals; what it reads back are our own stored plans,
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rfc8785
@@ -108,8 +108,8 @@ def step_json(step: Step) -> dict[str, Any]:
     }
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan as the contract writes it; `plan_from_json` reads it back."""
+def plan_json(plan: Plan, steps: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The plan as the contract writes it; `plan_from_json` reads it back. `steps` is its steps' JSON where known."""
     approval, edit = plan.approval, plan.edited_from
     return {
         "plan_id": plan.plan_id,
@@ -126,7 +126,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "effect": plan.effect.value,
         "confidence": plan.confidence,
         "answered_by": plan.answered_by,
-        "steps": [step_json(step) for step in plan.steps],
+        "steps": [step_json(step) for step in plan.steps] if steps is None else list(steps),
         "approval": approval
         and {
             "needed": approval.needed,

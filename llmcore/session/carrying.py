@@ -6,15 +6,15 @@ a segment.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from llmcore import events
 from llmcore.audit import Audit
 from llmcore.catalog import Catalog
-from llmcore.errors import Forbidden, LLMCoreError, Unavailable
+from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
-from llmcore.executor import Executor, StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
+from llmcore.executor import INLINE, Executor, StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
 from llmcore.plan import TERMINAL, OnError, Plan, PlanStatus, Step, StepResult, StepState
 from llmcore.ports import Clock, Store
 from llmcore.session.proposal import Proposer
@@ -24,7 +24,7 @@ from llmcore.session.reply import results_of, text_of
 from llmcore.session.speaking import Speaker, say
 from llmcore.session.trail import tell_plan
 from llmcore.session.turn import Turn
-from llmcore.session.undoing import INLINE, changes, compensation, left_text, taken_back, wants_undo
+from llmcore.session.undoing import changes, compensation, left_text, taken_back, wants_undo
 
 _WITHOUT_MODEL = frozenset({"local", "cache", "template", "api"})
 """Plans that no model had a part in get no model's words either: they cost no tokens."""
@@ -120,7 +120,6 @@ class Carrying:
             undone.append(step.id.removeprefix(INLINE))
             changed = turn.plan.step(undone[-1])
             turn.planned = turn.plan.with_step(replace(changed, state=StepState.UNDONE))
-            await self._keep(turn)
         content = result.error if result.error is not None else result.result
         told = events.tool_result(call_id, f"{call_id}.result", content)
         return [told, events.step_finished(step.id), turn.snapshot()]
@@ -133,13 +132,11 @@ class Carrying:
                     yield event
 
     async def _told(self, turn: Turn, happening: StepEvent) -> Sequence[Event]:
-        """The events of one happening; keeps the plan's step states in step with them."""
+        """The events of one happening. The journal has it; the plan is stored again when the segment ends."""
         step = turn.plan.step(happening.step.id)
         call_id = f"{turn.run.run_id}.{step.id}"
         if isinstance(happening, StepBegan):
             turn.planned = turn.plan.with_step(replace(step, state=StepState.RUNNING))
-            with suppress(Unavailable):  # for who looks in meanwhile; the journal has it, so nothing depends on it
-                await self._keep(turn)
             called = events.tool_call(call_id, step.intent, happening.params)
             return [events.step_started(step.id), *called, turn.snapshot()]
         if isinstance(happening, StepProgress):
@@ -152,7 +149,6 @@ class Carrying:
         result = happening.result
         turn.results[step.id] = result
         turn.planned = turn.plan.with_step(await self._with_undo(turn, replace(step, state=result.state), result))
-        await self._keep(turn)
         if result.attempts == 0:
             return [turn.snapshot()]
         content = result.error if result.error is not None else result.result

@@ -14,7 +14,7 @@ from uuid import uuid4
 from llmcore import events
 from llmcore.approval import Tampered, check_editable
 from llmcore.errors import Conflict, Expired, Forbidden, LLMCoreError, NotFound, TimedOut
-from llmcore.executor import RETRY
+from llmcore.executor import RETRY, as_it_runs, as_journaled
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
 from llmcore.session.keeping import Held, Keeper
@@ -23,7 +23,7 @@ from llmcore.session.segments import Segments
 from llmcore.session.space import admit
 from llmcore.session.trail import tell_plan
 from llmcore.session.turn import Turn
-from llmcore.session.worker import Worker, settled
+from llmcore.session.worker import Worker
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -308,7 +308,9 @@ class Session:
         await self._do.store.attempt_end(self._resolved(attempts[-1], outcome, principal), resolve=True)
         state = {"done": StepState.DONE, "retry": StepState.PENDING}.get(outcome, StepState.FAILED)
         others = [found for found in journal if found.step_id != step_id and outcome == "stop"]
-        changed = settled(plan, others).with_step(replace(step, state=state))  # nothing interrupted beside it goes on
+        changed = as_journaled(plan, others).with_step(
+            replace(step, state=state)
+        )  # nothing interrupted beside it goes on
         moved = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
         next_plan = self._do.proposer.approvals.sealed(moved)
         with self._beginning(plan.plan_id):
@@ -360,11 +362,12 @@ class Session:
 
     async def visible_plan(self, plan_id: str, principal: Principal) -> Plan:
         """A plan that this caller may see; raises NotFound for all others."""
-        return await self._do.proposer.approvals.visible(plan_id, principal)
+        return await as_it_runs(self._do.store, await self._do.proposer.approvals.visible(plan_id, principal))
 
     async def visible_plans(self, principal: Principal, statuses: Sequence[PlanStatus], limit: int) -> Sequence[Plan]:
         """All plans that this caller may see, newest first."""
-        return await self._do.proposer.approvals.visible_list(principal, statuses, limit)
+        plans = await self._do.proposer.approvals.visible_list(principal, statuses, limit)
+        return [await as_it_runs(self._do.store, plan) for plan in plans]
 
     async def visible_run(self, run_id: str, principal: Principal) -> Run:
         """A run that this caller may see: their own, or one whose plan they could approve."""

@@ -143,7 +143,7 @@ class Segments(Carrying):
             yield event
 
     async def _unasked(self, plan: Plan) -> Plan:
-        """A plan that runs without asking; what it changes is previewed all the same, and looked at before each step."""
+        """A plan that runs without asking; what it changes is previewed all the same and looked at before each step."""
         reads = plan.effect is Effect.READ
         return replace(plan, digest=digest(plan)) if reads else await self.proposer.sealed(plan, {})
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from llmcore import events
 from llmcore.events import Activity, Event
-from llmcore.plan import TERMINAL, Plan, PlanStatus, StepResult, plan_json
+from llmcore.executor import as_it_runs
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Step, StepResult, plan_json, step_json
 from llmcore.planner import PlanRequest
 from llmcore.ports import Lease, Run, Store, Usage
 
@@ -42,6 +43,8 @@ class Turn:
     """How the words of this turn were understood, so far."""
     understood: PlanRequest | None = None
     """What the planner was asked, if it may be asked again once it has seen results."""
+    documents: dict[str, tuple[Step, dict[str, Any]]] = field(default_factory=dict)
+    """Step id -> the step as it was last told, and its JSON."""
     looks: int = 0
     """How often it has been."""
     elsewhere: Plan | None = None
@@ -68,8 +71,13 @@ class Turn:
         return events.run_started(self.run.conversation_id, self.segment_id)
 
     def snapshot(self) -> Event:
-        """The plan as it is now."""
-        return events.activity(Activity.PLAN, self.plan.plan_id, plan_json(self.plan))
+        """The plan as it is now; what has not changed since the last one is not written out again."""
+        for step in self.plan.steps:
+            known = self.documents.get(step.id)
+            if known is None or known[0] is not step:
+                self.documents[step.id] = (step, step_json(step))
+        steps = [self.documents[step.id][1] for step in self.plan.steps]
+        return events.activity(Activity.PLAN, self.plan.plan_id, plan_json(self.plan, steps))
 
     def result(self) -> Mapping[str, Any]:
         """`RUN_FINISHED.result`."""
@@ -121,5 +129,5 @@ async def snapshots(store: Store, topic: str) -> list[Event]:
     plans = [plan for plan in await store.plan_list(owner, limit=200) if plan.topic == topic]
     open_ones = [plan for plan in plans if plan.status not in TERMINAL]
     shown = {plan.plan_id: plan for plan in [*open_ones, *plans[:1]]}
-    newest = list(shown.values())[:SHOWN_PLANS]
+    newest = [await as_it_runs(store, plan) for plan in list(shown.values())[:SHOWN_PLANS]]
     return [events.activity(Activity.PLAN, plan.plan_id, plan_json(plan)) for plan in reversed(newest)]

@@ -18,8 +18,6 @@ from llmcore.session.proposal import Proposer
 OPEN = (PlanStatus.PROPOSED, PlanStatus.APPROVED, PlanStatus.RUNNING, PlanStatus.WAITING)
 """Statuses in which a plan may still change something."""
 _ENDED = (PlanStatus.DONE, PlanStatus.FAILED, PlanStatus.CANCELLED, PlanStatus.NEEDS_HUMAN)
-INLINE = "undo:"
-"""Prefix of the steps that take back others of the same run; no step from outside can have such an id."""
 _ASKS = re.compile(
     r"(?:please )?(?:undo(?: (?:that|it|this|everything|the last (?:run|plan|change|step)))?"
     r"|(?:take|roll) (?:that|it) back|roll ?back(?: (?:that|it))?|revert (?:that|it))[.! ]*",

@@ -5,22 +5,20 @@ Held by `Session`; `work` is what the queue calls. This is the turn boundary, th
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import Any, cast
 
 from llmcore import events
 from llmcore.approval import Tampered
 from llmcore.errors import Expired, LLMCoreError, NotFound, Unavailable
-from llmcore.executor import RETRY, Fenced, Leaving, Stopped, refused_json
-from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState, plan_json
-from llmcore.ports import Attempt, Run, StopOrder
+from llmcore.executor import INLINE, Fenced, Leaving, Stopped, as_journaled, refused_json
+from llmcore.plan import TERMINAL, PlanStatus, Principal, StepState, plan_json
+from llmcore.ports import Run, StopOrder
 from llmcore.session.keeping import Hold, Keeper
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
 from llmcore.session.turn import Turn
-from llmcore.session.undoing import INLINE
 from llmcore.streams import Topics
 
 log = logging.getLogger(__name__)
@@ -28,7 +26,6 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 """Pause between two looks at a run that another node may be working."""
 _ENDED_BADLY = frozenset({PlanStatus.FAILED, PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN})
-_OUTCOMES = frozenset(state.value for state in StepState)
 
 
 class Worker:
@@ -214,7 +211,7 @@ class Worker:
         attempts = await self._do.store.attempt_list(turn.run.run_id)
         if status is PlanStatus.CANCELLED and any(attempt.step_id.startswith(INLINE) for attempt in attempts):
             status = PlanStatus.NEEDS_HUMAN  # it was stopped while it was being taken back
-        moved = settled(plan, attempts).moved(status)
+        moved = as_journaled(plan, attempts).moved(status)
         await self._do.store.plan_swap(moved, plan, turn.lease)
         turn.planned = turn.stored = moved
         self._publish(turn, turn.snapshot())
@@ -262,21 +259,6 @@ class Worker:
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)
-
-
-def settled(plan: Plan, attempts: Sequence[Attempt]) -> Plan:
-    """The plan with the states of its steps as the journal has them, for one that ended before they could be told."""
-    known = {step.id for step in plan.steps}
-    for attempt in attempts:
-        taken_back = attempt.step_id.removeprefix(INLINE)
-        if attempt.step_id not in known:  # it took another step back
-            if attempt.outcome == StepState.DONE.value and taken_back in known:
-                plan = plan.with_step(replace(plan.step(taken_back), state=StepState.UNDONE))
-            continue
-        state = StepState(attempt.outcome) if attempt.outcome in _OUTCOMES else StepState.UNKNOWN
-        if attempt.outcome != RETRY:
-            plan = plan.with_step(replace(plan.step(attempt.step_id), state=state))
-    return plan
 
 
 def stopped_text(turn: Turn) -> str:

@@ -61,8 +61,8 @@ async def clean_daily(house: House) -> None:
     while True:
         try:
             await clean(house)
-        except LLMCoreError as error:
-            log.warning("the daily clean-up waits: %s", error.message, extra={"action": "upkeep"})
+        except (LLMCoreError, OSError) as error:
+            log.warning("the daily clean-up waits: %s", error, extra={"action": "upkeep"})
         await asyncio.sleep(DAY_S)
 
 

@@ -413,6 +413,10 @@ async def test_an_event_is_new_once(store: SqlStore) -> None:
     told = await asyncio.gather(*(store.event_first_seen("e", 1.0) for _ in range(10)))
     assert told.count(True) == 1
     assert await store.event_first_seen("f", 1.0)
+    assert await store.event_first_seen("g", 2.0)
+    assert await store.events_forget(2.0) == 2
+    assert await store.event_first_seen("f", 3.0)
+    assert not await store.event_first_seen("g", 3.0)
 
 
 @pytest.mark.asyncio

@@ -40,6 +40,9 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
 )
 """Patterns, each with words of which one is in the lower-cased text if the pattern is; most lines have none."""
 _NAMED_MARKERS = ("passw", "pwd", "secret", "token", "key", "credential")
+_ANY_MARKER = re.compile("|".join(re.escape(word) for words, _ in (*_SHAPES, (_NAMED_MARKERS, "")) for word in words))
+"""One look tells of most texts that they hold nothing to mask."""
+_KNOWN_KEYS = 2_000
 
 
 class Redactor:
@@ -49,11 +52,14 @@ class Redactor:
         """`secrets` are exact values to hide wherever they occur."""
         self._exact: re.Pattern[str] | None = None
         self._secrets: set[str] = set()
+        self._keys: dict[str, tuple[str, bool]] = {}
+        """Keys of objects, which are few -> how they are shown, and whether they name a secret."""
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
         """Hide these exact values too from now on."""
         self._secrets.update(secret for secret in secrets if len(secret) >= SHORTEST_EXACT)
+        self._keys.clear()
         if self._secrets:
             longest_first = sorted(self._secrets, key=len, reverse=True)
             self._exact = re.compile("|".join(map(re.escape, longest_first)))
@@ -75,6 +81,8 @@ class Redactor:
         if self._exact:
             text = self._exact.sub(MASK, text)
         lowered = text.lower()
+        if not _ANY_MARKER.search(lowered):
+            return text
         for markers, shape in _SHAPES:
             if any(marker in lowered for marker in markers):
                 text = shape.sub(MASK, text)
@@ -87,15 +95,22 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self._under(str(key), inner) for key, inner in value.items()}
+            masked: dict[str, Any] = {}
+            for key, inner in value.items():
+                shown, secret = self._key(str(key))
+                masked[shown] = MASK if secret and isinstance(inner, str) and inner else self.value(inner)
+            return masked
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(inner) for inner in value]
         return value
 
-    def _under(self, key: str, value: Any) -> Any:
-        if isinstance(value, str) and value and _SECRET_KEY.search(key):
-            return MASK
-        return self.value(value)
+    def _key(self, key: str) -> tuple[str, bool]:
+        known = self._keys.get(key)
+        if known is None:
+            known = self.text(key), _SECRET_KEY.search(key) is not None
+            if len(self._keys) < _KNOWN_KEYS:
+                self._keys[key] = known
+        return known
 
     def filter(self, record: logging.LogRecord) -> bool:
         """A filter for log handlers: masks the message and the text of an exception; keeps every record."""

@@ -55,6 +55,8 @@ class _Kept:
     run_id: str | None
     event: Event
     timestamp_ms: int
+    weight: int
+    """Characters that it takes up."""
     pieces: list[str] | None = None
 
     @property
@@ -249,17 +251,18 @@ class Topics:
     @staticmethod
     def _keep(topic: _Topic, event: Event, run_id: str | None, now_ms: int) -> None:
         text = event["delta"] if event["type"] == "TEXT_MESSAGE_CONTENT" else None
+        weight = len(text) + 64 if text is not None else _weight(event)
         last = topic.kept[-1] if topic.kept else None
         if text is not None and last is not None and last.pieces and last.event["messageId"] == event["messageId"]:
             last.pieces.append(text)
             last.timestamp_ms = now_ms
-            topic.kept_chars += len(text) + 64
+            last.weight += weight
         else:
-            topic.kept.append(_Kept(topic.seq, run_id, event, now_ms, [text] if text is not None else None))
-            topic.kept_chars += len(text) + 64 if text is not None else _weight(event)
+            pieces = [text] if text is not None else None
+            topic.kept.append(_Kept(topic.seq, run_id, event, now_ms, weight, pieces))
+        topic.kept_chars += weight
         while topic.kept_chars > KEEP_CHARS and len(topic.kept) > 1:
-            gone = topic.kept.popleft()
-            topic.kept_chars -= sum(len(piece) + 64 for piece in gone.pieces) if gone.pieces else _weight(gone.event)
+            topic.kept_chars -= topic.kept.popleft().weight
 
     async def resume(self, topic: str, sink: Sink, after_seq: int, epoch: int | None) -> dict[str, Any]:
         """Subscribe, hand over what was missed after `after_seq` of `epoch` in order, then live events.

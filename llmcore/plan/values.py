@@ -303,7 +303,8 @@ class Plan:
     @property
     def effect(self) -> Effect:
         """The most dangerous effect of its steps."""
-        return max((step.effect for step in self.steps), key=lambda effect: effect.rank, default=Effect.READ)
+        found = {step.effect for step in self.steps}
+        return next((effect for effect in (Effect.DESTRUCTIVE, Effect.WRITE) if effect in found), Effect.READ)
 
     def step(self, step_id: str) -> Step:
         """The step of that id; KeyError if there is none."""

@@ -29,7 +29,8 @@ PAGE = 500
 MOST = 5000
 _SPAN = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WHY = ("reason", "comment", "prompt", "title", "outcome", "status", "state")
+_IDS = ("plan_id", "run_id", "conversation_id", "suggestion_id", "fingerprint")
+_WHY = ("reason", "comment", "why", "prompt", "title", "outcome", "status", "state")
 """Facts that say why or what came of it, the most telling first."""
 
 Write = Callable[[Iterator[str]], None]
@@ -176,7 +177,8 @@ def records_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(record: Mapping[str, Any]) -> Sequence[Any]:
     facts = record["facts"]
-    about = " ".join(str(facts[key]) for key in ("intent", "step_id", "user", "plan_id", "run_id") if facts.get(key))
+    subject = next((facts[key] for key in _IDS if facts.get(key)), None)
+    about = " ".join(str(one) for one in (facts.get("intent"), facts.get("user"), subject) if one)
     error = facts.get("error")
     said = [error.get("message") or error.get("error")] if isinstance(error, Mapping) else []
     why = next((text for text in [*said, *(facts.get(key) for key in _WHY)] if text), None)

@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from uuid import uuid4
@@ -21,6 +22,7 @@ import pytest
 
 NEEDS = {
     "redis_url": ("needs_redis", "redis-server"),
+    "own_postgres": ("needs_postgres", "/usr/lib/postgresql/*/bin/initdb"),
     "postgres_url": ("needs_postgres", "/usr/lib/postgresql/*/bin/initdb"),
     "chromium": ("needs_chromium", "chromium"),
     "tmux": ("needs_tmux", "tmux"),
@@ -125,28 +127,63 @@ def redis_url(_redis_port: int) -> str:
     return f"redis://127.0.0.1:{_redis_port}/0"
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL, which refuses to run as root, so it runs as the user that its package brings."""
+
+    folder: str
+    port: int
+    user: str | None
+
+    @property
+    def url(self) -> str:
+        """The address of its first database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def run(self, program: str, *args: str) -> None:
+        """One of its own programs, on its data."""
+        programs = Path(find_program(NEEDS["postgres_url"][1]) or "").parent
+        command = [str(programs / program), "-D", f"{self.folder}/cluster", *args]
+        subprocess.run(command, user=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL, timeout=50)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
+        self.run("pg_ctl", "start", "-w", "-o", options, "-l", f"{self.folder}/log")
+
+    def stop(self) -> None:
+        """Stop it as a power failure would."""
+        self.run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+
 @contextmanager
-def postgres_server() -> Iterator[int]:
-    """The port of a PostgreSQL, which refuses to run as root, so it runs as the user that its package brings."""
-    programs = Path(find_program(NEEDS["postgres_url"][1]) or "").parent
+def postgres_cluster() -> Iterator[Postgres]:
+    """A PostgreSQL that runs, and may be stopped and started."""
     user = "postgres" if os.geteuid() == 0 else None
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="llmcore-postgres-", ignore_cleanup_errors=True) as folder:
         if user:
             shutil.chown(folder, user)
-        cluster = f"{folder}/cluster"
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-
-        def run(program: str, *args: str) -> None:
-            command = [str(programs / program), "-D", cluster, *args]
-            subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=50)
-
-        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        run("pg_ctl", "start", "-w", "-o", options, "-l", f"{folder}/log")
+        server = Postgres(folder, free_port(), user)
+        server.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        server.start()
         try:
-            yield port
+            yield server
         finally:
-            run("pg_ctl", "stop", "-w", "-m", "immediate")
+            server.stop()
+
+
+@contextmanager
+def postgres_server() -> Iterator[int]:
+    """The port of a PostgreSQL."""
+    with postgres_cluster() as server:
+        yield server.port
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own, which it may stop and start."""
+    with postgres_cluster() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

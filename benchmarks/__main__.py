@@ -13,14 +13,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import calls, fanout, matcher, memory, streams
+from benchmarks import calls, durable, fanout, matcher, memory, streams
 from benchmarks.dialects import PASSWORD, Ours, Peer
 from benchmarks.processes import Process, python, running
 from benchmarks.report import OURS, Report
 
 LLMCORE = Path(sys.executable).with_name("llmcore")
 STREAMS = 100
-PARTS = ("start", "stream", "first", "rpc", "matcher", "idle", "slow", "broadcast")
+SIZES = (10, 100, 1_000)
+"""Steps of the plans that are measured."""
+PARTS = ("start", "stream", "first", "rpc", "matcher", "idle", "slow", "broadcast", "durable")
 
 
 def arguments() -> argparse.Namespace:
@@ -29,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds, 1,000 idle sockets")
     parser.add_argument("--rounds", type=int, help="rounds (5; quick: 2)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts alone")
+    parser.add_argument("--postgres", metavar="URL", help="an empty database, for durable plans there too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
     return parser.parse_args()
 
@@ -56,7 +59,12 @@ def product(vendor: Process, report: Report) -> Iterator[Process]:
 async def measure(options: argparse.Namespace, report: Report) -> None:
     """All rounds of all parts that were asked for; the idle sockets once, on a fresh server."""
     idle_sockets = memory.allow_sockets(1_000 if options.quick else 10_000)
+    if "durable" in options.only:
+        for store in (None, options.postgres) if options.postgres else (None,):
+            await durable.durable(report, store, SIZES, 100 if options.quick else 1_000)
     for number in range(options.rounds or (2 if options.quick else 5)):
+        if set(options.only) <= {"durable", "idle"}:
+            break
         print(f"round {number + 1} ...", file=sys.stderr, flush=True)
         with ExitStack() as stack:
             vendor = stack.enter_context(python("benchmarks.vendor"))

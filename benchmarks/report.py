@@ -42,6 +42,11 @@ MUST = {
     "start: until ready": 2.0,
     "start: --help": 0.2,
     "event to 1000 sockets: CPU a delivery": 20.0,
+    "SQLite, 100 steps: CPU a step": 600.0,
+    "SQLite, 1,000 plans wait: start to approved": 3.0,
+    "SQLite, 1,000 plans wait: CPU while idle": 2.0,
+    "PostgreSQL, 1,000 plans wait: start to approved": 3.0,
+    "PostgreSQL, 1,000 plans wait: CPU while idle": 2.0,
 }
 MUST_RATIO = {
     "RPC: CPU a call": ("echo", 6.0),

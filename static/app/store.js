@@ -5,12 +5,14 @@
  */
 
 import { batch, computed, effect, signal } from "../vendor/preact.js";
-import { refresh, session } from "./auth.js";
+import { session } from "./auth.js";
 import { Conversation } from "./conversation.js";
+import { connection, hooks, rpc, wire } from "./link.js";
 import { forgetPlans, patchPlan, planChanges, planSignal, putPlan } from "./plans.js";
 import { pushStats, resetStats } from "./stats-data.js";
-import { say, toast, toasts } from "./voice.js";
-import { Wire } from "./wire.js";
+import { complain, say, toast, toasts } from "./voice.js";
+
+export { connection, rpc };
 
 /** @template T @typedef {import("../vendor/preact.js").Signal<T>} Signal */
 /** @typedef {{conversation_id: string, title: string, updated_at: string}} Entry */
@@ -19,8 +21,6 @@ import { Wire } from "./wire.js";
 /** @type {View[]} */
 const VIEWS = ["plans", "templates", "rules", "audit"];
 
-/** @type {Signal<"connecting" | "online" | "offline">} */
-export const connection = signal("connecting");
 /** @type {Signal<Entry[]>} */
 export const entries = signal([]);
 /** @type {Signal<Conversation>} */
@@ -49,35 +49,13 @@ export const person = computed(() => ({
 export const hold = computed(() => serverStatus.value?.hold ?? null);
 export const isAdmin = computed(() => serverStatus.value?.user?.role === "admin");
 
+/** How often a page that is looked at asks for plans of other people that wait. */
+const WAITING_MS = 10_000;
 /** @type {Map<string, Conversation>} by id */
 const conversations = new Map();
-
-const wire = new Wire({
-  address() {
-    const url = new URL("ws", document.baseURI);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.searchParams.set("token", session.value?.access.token ?? "");
-    return url.href;
-  },
-  state(state) {
-    connection.value = state;
-    if (state === "online") connected();
-  },
-  chat(topic, data, restarted) {
-    batch(() => conversationOf(topic, data).apply(data, restarted));
-  },
-  other: received,
-  refused: renewIfReachable,
-});
-
-/** Whether to go on trying: a dead server is waited for, a token that is over is renewed, a revoked one ends it. */
-async function renewIfReachable() {
-  const alive = await fetch(new URL("healthz", document.baseURI)).then(
-    (answer) => answer.ok,
-    () => false,
-  );
-  return alive ? refresh() : true;
-}
+let namedPlan = "";
+let polling = 0;
+let knowsWaiting = false;
 
 const world = {
   wire,
@@ -107,10 +85,13 @@ function conversationOf(topic, data) {
   return found;
 }
 
-/** @param {string} intent @param {Record<string, any>} [params] */
-export function rpc(intent, params) {
-  return wire.rpc(intent, params);
-}
+Object.assign(hooks, {
+  connected,
+  chat(/** @type {string} */ topic, /** @type {any} */ data, /** @type {boolean} */ restarted) {
+    batch(() => conversationOf(topic, data).apply(data, restarted));
+  },
+  other: received,
+});
 
 /** Connect as whoever is logged in. */
 export function start() {
@@ -119,6 +100,7 @@ export function start() {
   wire.subscribe("/stats");
   wire.subscribe("/notification");
   wire.start();
+  polling = setInterval(() => document.visibilityState === "visible" && loadWaiting(), WAITING_MS);
 }
 
 /** Open the conversation or view that the address bar names; false if it names no conversation. */
@@ -126,12 +108,22 @@ function openNamed() {
   const named = new URLSearchParams(location.hash.slice(1));
   const id = named.get("c");
   if (id && (id !== current.peek()?.id.value || view.peek() !== "chat")) openConversation(id);
+  namedPlan = named.get("p") ?? "";
+  if (namedPlan && wire.online) openNamedPlan();
   const shown = VIEWS.find((one) => one === named.get("v"));
   if (shown) {
     if (!current.peek()) newConversation();
     showView(shown);
   }
   return !!id || !!shown;
+}
+
+/** A plan that is named in the address bar is shown once the server can be asked. */
+function openNamedPlan() {
+  const id = namedPlan;
+  namedPlan = "";
+  if (id && id !== openPlan.peek())
+    planCall("plan_get", { plan_id: id }).then(({ plan }) => showPlanAlone(plan), complain);
 }
 
 /** Show another view than the chat. @param {View} name */
@@ -147,6 +139,8 @@ export function showView(name) {
 export function stop() {
   removeEventListener("hashchange", openNamed);
   wire.stop();
+  clearInterval(polling);
+  knowsWaiting = false;
   conversations.clear();
   forgetPlans();
   resetStats();
@@ -173,6 +167,7 @@ function connected() {
     },
     () => {},
   );
+  openNamedPlan();
   const shown = current.peek();
   if (shown && !shown.loaded) shown.open();
   for (const conversation of conversations.values()) {
@@ -297,6 +292,7 @@ export function showPlanAlone(plan) {
   } else {
     view.value = "chat";
     openPlan.value = plan.plan_id;
+    address(`p=${encodeURIComponent(plan.plan_id)}`);
   }
 }
 
@@ -311,11 +307,18 @@ export function showPlanHere(plan) {
   if (plan.topic) wire.follow(plan.topic).catch(() => {});
 }
 
+/** Ask for the plans that wait; of new ones that others asked for a word is said. */
 export async function loadWaiting() {
   if (!wire.online) return;
-  const data = await rpc("plan_list").catch(() => null);
-  if (data)
-    waitingPlans.value = data.plans.filter((/** @type {any} */ p) => ["proposed", "waiting"].includes(p.status));
+  const lists = ["waiting", "proposed"].map((status) => rpc("plan_list", { status }));
+  const data = await Promise.all(lists).catch(() => null);
+  if (!data) return;
+  const before = new Set(waitingPlans.peek().map((plan) => plan.plan_id));
+  const plans = data.flatMap((one) => one.plans);
+  const strange = plans.filter((one) => !before.has(one.plan_id) && one.requester?.name !== person.peek().name);
+  if (knowsWaiting && strange.length) say(`${strange[0].title} waits for a decision.`);
+  knowsWaiting = true;
+  waitingPlans.value = plans.sort((a, b) => b.created_at.localeCompare(a.created_at));
 }
 
 /** An answer that carries a plan shows it. @param {string} intent @param {Record<string, any>} params */

@@ -162,14 +162,15 @@ def test_two_people_approve(panel: Panel, dora: Panel, server: Served) -> None:
     expect(panel.voice).to_contain_text("Approved. 1 more approval needed.")
     expect(card.locator(".obstacle")).to_have_text("You approved. 1 more approval is needed, of other people.")
     assert not copy.exists()
-    dora.page.reload()
-    dora.ready()
-    dora.page.locator(".waiting button", has_text="Two people").click()
+    dora.page.locator(".waiting button", has_text="Two people").click()  # it comes without a reload
     theirs = dora.card("Two people")
     expect(theirs.locator(".votes")).to_contain_text("1 of 2 approvals, 1 more needed")
     approve(theirs)
     status(theirs, "Done")
     status(card, "Done")
+    dora.page.reload()
+    dora.connected()
+    status(theirs, "Done")
     expect(card.locator(".votes")).to_contain_text("Approved by dora")
     assert copy.read_text() == "x"
 

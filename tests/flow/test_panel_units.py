@@ -300,3 +300,101 @@ def test_no_module_is_longer_than_the_house_allows() -> None:
         lines = file.read_text("utf-8").splitlines()
         assert len(lines) < 400, file.name
         assert lines[0].startswith("/**"), file.name
+
+
+WORDS = """async (when) => (await import("/static/app/plan-words.js")).whenInWords(when)"""
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ('steps.s1.state == "done"', "s1 is done"),
+        ("steps['s1'].state != 'failed'", "s1 is not failed"),
+        ("steps.s1.result.free_percent < 20.5", "free % of the result of s1 is below 20.5"),
+        (
+            "steps.a.result.list[0].name in ['x', 'y']",
+            "name of entry 0 of list of the result of a is one of ['x', 'y']",
+        ),
+        (
+            "!(steps.a.result.ok == true) || steps.b.result.n >= 3",
+            "not (ok of the result of a is true) or n of the result of b is at least 3",
+        ),
+        ("size(steps.a.result.list) > 0", ""),
+        ("steps.a.other == 1", ""),
+        ("steps.a.result.x == 1 ? true : false", ""),
+    ],
+)
+def test_conditions_in_words(panel: Panel, when: str, words: str) -> None:
+    """Only what is understood in every part; the rest is shown as written alone."""
+    assert panel.page.evaluate(WORDS, when) == words
+
+
+def test_texts_differ_line_by_line(panel: Panel) -> None:
+    """What is kept, taken out and put in gives both texts back, whatever they are."""
+    script = """async (pairs) => {
+      const { lineDiff } = await import("/static/app/diff.js");
+      const side = (lines, other) => lines.filter((one) => one.kind !== other).map((one) => one.line).join("");
+      return pairs.map(([a, b]) => [lineDiff(a, b)].map((lines) => [side(lines, "added"), side(lines, "removed")])[0]);
+    }"""
+    chance = random.Random(7)  # noqa: S311 - texts, not secrets
+    lines = ["a\n", "b\n", "\n", "c", "a\r\n"]
+    pairs = [["".join(chance.choices(lines, k=chance.randrange(9))) for _ in range(2)] for _ in range(300)]
+    pairs += [["x\n" * 3000 + "end", "x\n" * 2999 + "y\n"], ["".join(f"{i}\n" for i in range(2000)), "z\n" * 2000]]
+    assert panel.page.evaluate(script, pairs) == pairs
+
+
+def test_steps_differ_field_by_field(panel: Panel) -> None:
+    """Added, removed, changed, with both sides; the order of keys is no difference."""
+    script = """async ([a, b]) => (await import("/static/app/plan-diff.js")).stepChanges(a, b)"""
+    kept = {"id": "s1", "intent": "x", "params": {"a": {"k": 1, "l": 2}}, "needs": [], "preview": None}
+    same = {**kept, "params": {"a": {"l": 2, "k": 1}}}
+    old = {"id": "s2", "intent": "x", "params": {}, "preview": {"targets": ["t"], "blast": 1}}
+    new = {"id": "s2", "intent": "x", "params": {}, "preview": {"targets": ["t", "u"], "blast": 2}}
+    gone, fresh = {"id": "s3", "intent": "y", "params": {}}, {"id": "s4", "intent": "z", "params": {}}
+    found = panel.page.evaluate(script, [[kept, old, gone], [same, new, fresh]])
+    assert [(one["step_id"], one["change"]) for one in found] == [
+        ("s1", "same"),
+        ("s2", "changed"),
+        ("s4", "added"),
+        ("s3", "removed"),
+    ]
+    assert found[1]["fields"]["number of targets"] == {"before": 1, "after": 2}
+
+
+def test_waves_of_steps(panel: Panel) -> None:
+    """By needs, references and conditions; a circle does not hang."""
+    script = """async (steps) => {
+      const { wavesOf } = await import("/static/app/plan-words.js");
+      return wavesOf(steps).map((wave) => wave.map((step) => step.id));
+    }"""
+    steps = [
+        {"id": "a"},
+        {"id": "b", "params": {"x": [{"$from": "a"}]}},
+        {"id": "c", "when": "steps['b'].state == 'done'"},
+        {"id": "d", "needs": ["a"]},
+    ]
+    assert panel.page.evaluate(script, steps) == [["a"], ["b", "d"], ["c"]]
+    panel.page.evaluate(script, [{"id": "a", "needs": ["b"]}, {"id": "b", "needs": ["a"]}])
+
+
+def test_values_that_could_be_mistaken_stand_in_quotes(panel: Panel) -> None:
+    """The text 5 and the number 5, ends that show nothing, empty things, places for params."""
+    script = """async (value) => {
+      const { html, render } = await import("/static/vendor/preact.js");
+      const { Value } = await import("/static/app/value.js");
+      const box = document.createElement("div");
+      render(html`<${Value} value=${value} />`, box);
+      return box.textContent.replace(/\\s+/g, " ").trim();
+    }"""
+    shown = {
+        "5": '"5"',
+        " x": '" x"',
+        "x": "x",
+        "": "empty text",
+        "true": '"true"',
+    }
+    assert {text: panel.page.evaluate(script, text) for text in shown} == shown
+    assert panel.page.evaluate(script, 5) == "5"
+    assert panel.page.evaluate(script, {}) == "{}"
+    assert panel.page.evaluate(script, {"$join": ["/srv/", {"$param": "name"}]}) == "/srv/name"
+    assert panel.page.evaluate(script, [{"a": {"$from": "s1", "path": "x.y"}}]) == "aresult of s1 x.y"

@@ -6,6 +6,7 @@ answer can change: so it stays quick, and what it says is true by having been as
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from llmcore.plan import Principal
@@ -13,6 +14,8 @@ from llmcore.policy.facts import Facts
 from llmcore.policy.rules import PARAMS, Rule
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_LAST = 253_402_300_800
+"""The year 10,000: later moments are no dates."""
 MAX_CHANGES = 4
 """How many facts may have to change together."""
 
@@ -105,12 +108,13 @@ def _times(uses: frozenset[str], numbers: Mapping[str, Sequence[int]], way: Way)
         for ahead in range(1, 24 * 7 if by_day else 24):
             day, hour = divmod((start + ahead) % (24 * 7), 24)
             if by_hour or hour == 0:
-                today = day + 1 == way.facts.weekday and by_hour
+                today = hour > way.facts.hour and ahead < 24 and "time" not in way.words
                 words = f"from {hour:02}:00" if today or not by_day else f"from {DAYS[day]} {hour:02}:00"
                 yield _with(way, "time", words, hour=hour, weekday=day + 1 if by_day else way.facts.weekday)
     for moment in numbers.get("context.now", ()):
-        if moment > way.facts.now:
-            yield _with(way, "time", f"from epoch second {moment}", now=moment)
+        if way.facts.now < moment < _LAST:
+            told = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            yield _with(way, "time", f"from {told}", now=moment)
 
 
 def _amounts(numbers: Mapping[str, Sequence[int]], way: Way) -> Iterator[Way]:

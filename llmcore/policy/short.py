@@ -120,30 +120,33 @@ class Site:
 
 def read_short(text: str, source: str, site: Site) -> Sequence[Line]:
     """The lines of a short policy; raises PolicyError."""
-    loader = yaml.SafeLoader(text)
+    found: dict[str, Line] = {}
+    for place, value in _entries(text, source):
+        if place.key in found:
+            raise place.wrong(f"stands on line {found[place.key].number} already; remove one of the two")
+        found[place.key] = _line(place, value, site)
+    return list(found.values())
+
+
+def _entries(text: str, source: str) -> "Sequence[tuple[_Place, Any]]":
+    """Every key with its place and its value."""
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return []
         if not isinstance(root, yaml.MappingNode):
-            raise PolicyError(f"{source}:1: must be lines of `intent: what`; {_WORDS}")
-        found: dict[str, Line] = {}
-        for key, value in root.value:
-            line = _line(
-                _Place(source, key.start_mark.line + 1, str(key.value)), loader.construct_object(value, deep=True), site
-            )
-            if line.key in found:
-                raise _Place(source, line.number, line.key).wrong(
-                    f"stands on line {found[line.key].number} already; remove one of the two"
-                )
-            found[line.key] = line
-        return list(found.values())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise PolicyError(f"{source}:{mark.line + 1 if mark else 1}: not valid YAML: {problem}") from error
-    finally:
-        loader.dispose()
+            raise PolicyError(f"{source}:{root.start_mark.line + 1}: must be lines of `intent: what`; {_WORDS}")
+        return [
+            (_Place(source, key.start_mark.line + 1, str(key.value)), loader.construct_object(value, deep=True))
+            for key, value in root.value
+        ]
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise PolicyError(f"{source}:{line}: not valid YAML: it has a character that is not allowed") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PolicyError(f"{source}:{line}: not valid YAML: {error.problem}") from error
 
 
 @dataclass(frozen=True, slots=True)

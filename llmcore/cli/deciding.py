@@ -75,7 +75,7 @@ def undo(args: Namespace) -> int:
         if args.json:
             print_json({"plan": plan})
         elif waits:
-            print(card(plan))
+            print(f"{card(plan)}\n{how_to_approve(plan)}")
         else:
             return show_end(await follow(feed, view(), plan["run_id"]))
         return Exit.WAITS if waits else Exit.DONE

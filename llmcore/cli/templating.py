@@ -16,6 +16,7 @@ from llmcore.cli.remote import call_and_show, run_with_server
 from llmcore.cli.showing import view
 from llmcore.cli.terminal import one_line, params_text, print_json, table
 from llmcore.cli.turns import Silent, follow, new_topic
+from llmcore.plan import is_placeholder
 
 _WAITING = ("proposed", "waiting")
 
@@ -128,8 +129,19 @@ def _whole(template: Mapping[str, Any]) -> str:
         lines.append(f"  param {name} {params_text(about)} {one_line(schema.get('description', ''), 500)}".rstrip())
     lines += [f'  say "{one_line(text, 300)}"' for text in template["examples"]]
     for number, step in enumerate(template["steps"]):
-        lines.append(f"  {step.get('id', f's{number + 1}')} {step['intent']} {params_text(step['params'])}".rstrip())
+        params = params_text({key: _readable(value) for key, value in step["params"].items()})
+        lines.append(f"  {step.get('id', f's{number + 1}')} {step['intent']} {params}".rstrip())
     facts = [f"effect {template['effect']}", f"saved by {template['owner']}" if template["owner"] else "bundled"]
     if template["tainted"]:
         facts.append("made from untrusted text")
     return "\n".join([*lines, f"  {', '.join(facts)}"])
+
+
+def _readable(value: Any) -> Any:
+    """A value with its placeholders as `{name}`."""
+    if is_placeholder(value):
+        parts = value.get("$join", [value])
+        return "".join(part if isinstance(part, str) else f"{{{part.get('$param')}}}" for part in parts)
+    if isinstance(value, Mapping):
+        return {key: _readable(inner) for key, inner in value.items()}
+    return [_readable(inner) for inner in value] if isinstance(value, list) else value

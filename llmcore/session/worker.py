@@ -108,7 +108,7 @@ class Worker:
         except asyncio.CancelledError:
             if run_id not in self.cancelling:
                 raise  # the process stops; the journal lets the next one go on
-            await asyncio.shield(self._stopped(turn))
+            await asyncio.shield(self._stopped_here(turn))
         except LLMCoreError as error:
             if is_store(error) or isinstance(error, Fenced | Leaving):
                 raise
@@ -169,6 +169,11 @@ class Worker:
         if other.topic != turn.run.topic:
             await self._topics.open(other.topic, other.conversation_id, other.requester)
         self._topics.publish(other.topic, events.activity(events.Activity.PLAN, other.plan_id, plan_json(other)), None)
+
+    async def _stopped_here(self, turn: Turn) -> None:
+        """A person stopped it; another node that has it by now is told by the same order."""
+        with suppress(Fenced):
+            await self._stopped(turn)
 
     async def _stopped(self, turn: Turn, words: str = "") -> None:
         """A person stopped it, or everything."""

@@ -5,15 +5,15 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from llmcore import events
-from llmcore.approval import Tampered, check_editable
-from llmcore.errors import Conflict, Expired, Forbidden, LLMCoreError, NotFound, TimedOut
+from llmcore.approval import check_editable
+from llmcore.errors import Conflict, Forbidden, NotFound, TimedOut
 from llmcore.executor import RETRY, as_it_runs, as_journaled
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
@@ -21,8 +21,8 @@ from llmcore.session.keeping import Held, Keeper
 from llmcore.session.orders import Standing
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
+from llmcore.session.starting import Starter
 from llmcore.session.trail import tell_plan
-from llmcore.session.turn import Turn
 from llmcore.session.worker import Worker
 from llmcore.streams import Topics
 
@@ -57,10 +57,7 @@ class Session:
         self._worker = Worker(segments, topics, self._keeper)
         self.orders = Standing(segments.store, self._worker, queue, topics, segments.audit, segments.clock)
         """Orders to all nodes."""
-        self._seen: set[str] = set()
-        """Plans and runs that nobody had taken up at the last look."""
-        self._starting: set[str] = set()
-        """Plans that are being begun at this moment, which `recover` leaves alone."""
+        self._starter = Starter(segments, topics, queue, self._worker, self.orders, options.node)
         self._undoing: set[str] = set()
         """Runs for which a plan that takes them back is being made."""
 
@@ -92,7 +89,7 @@ class Session:
             conversations.say(conversation.conversation_id, "user", asked["prompt"], run.run_id),
             self._do.audit.record("chat", owner, run_id=run.run_id, prompt=asked["prompt"], mode=asked["mode"]),
         )
-        await self._enqueue(run)
+        await self._starter.enqueue(run)
         return run
 
     async def propose(self, plan: Plan, start: bool, conversation: Conversation | None = None) -> Plan:
@@ -123,30 +120,19 @@ class Session:
             sealed = await self._do.proposer.sealed(judged, {})
             await tell_plan(self._do.audit, sealed)
             await self._do.store.plan_put(sealed)
-            self._show(sealed)
-            return await self._start(sealed) if start and not asks else sealed
+            self._starter.show(sealed)
+            return await self._starter.start(sealed) if start and not asks else sealed
         prepared = replace(judged.moved(PlanStatus.RUNNING), run_id=f"rn_{uuid4().hex}")
-        with self._beginning(plan.plan_id):
+        with self._starter.beginning(plan.plan_id):
             await tell_plan(self._do.audit, prepared)
             await self._do.store.plan_put(prepared)
-            started = await self._start(prepared)
+            started = await self._starter.start(prepared)
         return await self._after(started.run_id or "", started)
 
     async def _after(self, run_id: str, plan: Plan) -> Plan:
         with suppress(TimedOut):
             await self.settled(run_id)
         return await self._do.store.plan_get(plan.plan_id) or plan
-
-    def _run_of(self, plan: Plan) -> Run:
-        return Run(
-            run_id=plan.run_id or f"rn_{uuid4().hex}",
-            conversation_id=plan.conversation_id,
-            topic=plan.topic,
-            owner=plan.requester,
-            status=PlanStatus.RUNNING,
-            created_at=self._now(),
-            plan_id=plan.plan_id,
-        )
 
     # --- decisions ---
 
@@ -165,7 +151,7 @@ class Session:
             await approvals.check_intact(seen, principal)
         admit(seen, self._do.proposer.catalog, self._do.store)
         await self.settled(seen.run_id or "")  # the segment that proposed it may be storing its end
-        with self._beginning(plan_id):
+        with self._starter.beginning(plan_id):
             plan = await approvals.approve(
                 plan_id, digest, principal, comment, break_glass=break_glass, demand=self._do.proposer.demand
             )
@@ -174,8 +160,8 @@ class Session:
             if break_glass:
                 self._tell_of_glass(plan, principal, comment)
             if plan.status is PlanStatus.APPROVED:
-                return await self._start(plan)
-        self._show(plan)
+                return await self._starter.start(plan)
+        self._starter.show(plan)
         return plan
 
     def _tell_of_glass(self, plan: Plan, principal: Principal, comment: str) -> None:
@@ -184,34 +170,6 @@ class Session:
         told = events.notification(words, 3, int(self._do.clock.now() * 1000), facts)
         self._topics.broadcast("/notification", told)
 
-    def _show(self, plan: Plan) -> None:
-        """Tell the viewers of a plan how it is now."""
-        self._topics.publish(plan.topic, Turn(self._run_of(plan), planned=plan).snapshot(), plan.run_id)
-
-    @contextmanager
-    def _beginning(self, plan_id: str) -> Iterator[None]:
-        self._starting.add(plan_id)
-        try:
-            yield
-        finally:
-            self._starting.discard(plan_id)
-
-    async def _start(self, plan: Plan) -> Plan:
-        """Have a decided plan run, or go on; the store says so before this returns."""
-        self.orders.check()
-        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-        segment = earlier.segment + 1 if earlier else 1
-        run = replace(earlier or self._run_of(plan), status=PlanStatus.RUNNING, segment=segment, plan_id=plan.plan_id)
-        started = replace(plan, run_id=run.run_id)
-        if started.status is PlanStatus.PROPOSED:
-            started = started.moved(PlanStatus.RUNNING)
-        started = self._do.proposer.approvals.sealed(started)
-        if not await self._do.store.plan_swap(started, plan):
-            raise Conflict("The plan was changed by somebody else at this moment.", plan_id=plan.plan_id)
-        await self._do.store.run_put(run)
-        await self._enqueue(run)
-        return started
-
     async def reject(self, plan_id: str, principal: Principal, reason: str) -> Plan:
         """Say no; a waiting run ends."""
         approvals = self._do.proposer.approvals
@@ -219,7 +177,7 @@ class Session:
             seen = await approvals.visible(plan_id, principal)
         await self.settled(seen.run_id or "")
         plan = await approvals.reject(plan_id, principal, reason)
-        await self._ended_by_decision(plan, f"The plan was rejected by {principal.name}. {reason}".strip())
+        await self._starter.end(plan, f"The plan was rejected by {principal.name}. {reason}".strip())
         return plan
 
     async def edit(self, plan_id: str, steps: tuple[Step, ...], principal: Principal) -> Plan:
@@ -245,7 +203,7 @@ class Session:
         diff = step_diff(plan.steps, sealed.steps)
         stored = await proposer.approvals.replace_steps(plan, sealed, diff, principal)
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
-        self._show(stored)
+        self._starter.show(stored)
         return stored
 
     async def cancel(self, run_id: str, principal: Principal) -> Run:
@@ -261,7 +219,8 @@ class Session:
             self._worker.forget(run_id)
         try:
             async with self._keeper.held(run_id, run.segment):
-                return await self._cancel_resting(await self._do.store.run_get(run_id) or run, principal)
+                resting = await self._do.store.run_get(run_id) or run
+                return await self._starter.cancel_resting(resting, f"The run was stopped by {principal.name}.")
         except Held:  # whoever works it does the rest
             await self._do.store.order_cancel(run_id)
             return await self._after_cancel(run)
@@ -270,23 +229,6 @@ class Session:
         with suppress(TimedOut):
             await self.settled(run.run_id)
         return await self._do.store.run_get(run.run_id) or run
-
-    async def _cancel_resting(self, run: Run, principal: Principal) -> Run:
-        """Stop a run that nobody works: it waits for people, or for its turn."""
-        if run.status in TERMINAL:
-            return run
-        plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
-        if plan is not None and plan.status not in TERMINAL:
-            cancelled = plan.moved(PlanStatus.CANCELLED)
-            if not await self._do.store.plan_swap(cancelled, plan):
-                raise Conflict("The plan was decided at this moment.", plan_id=plan.plan_id)
-            await self._ended_by_decision(cancelled, f"The run was stopped by {principal.name}.")
-        stopped = replace(run, status=PlanStatus.CANCELLED)
-        await self._do.store.run_put(stopped)
-        if run.status is PlanStatus.RUNNING:  # it waited for its turn: nobody else tells its end
-            await self._topics.open(run.topic, run.conversation_id, run.owner)
-            self._topics.publish(run.topic, Turn(stopped, text="Stopped.").finished(PlanStatus.CANCELLED), run.run_id)
-        return stopped
 
     async def resolve(self, run_id: str, step_id: str, outcome: str, principal: Principal) -> Run:
         """Say what became of an `unknown` step: it was `done`, is to be tried again (`retry`), or all ends (`stop`)."""
@@ -313,13 +255,13 @@ class Session:
         )  # nothing interrupted beside it goes on
         moved = changed.moved(PlanStatus.FAILED if outcome == "stop" else PlanStatus.RUNNING)
         next_plan = self._do.proposer.approvals.sealed(moved)
-        with self._beginning(plan.plan_id):
+        with self._starter.beginning(plan.plan_id):
             if not await self._do.store.plan_swap(next_plan, plan):
                 raise Conflict("Somebody else has decided at this moment.", run_id=run_id)
             if outcome == "stop":
-                await self._ended_by_decision(next_plan, f"The run was ended by {principal.name}.")
+                await self._starter.end(next_plan, f"The run was ended by {principal.name}.")
             else:
-                await self._start(next_plan)
+                await self._starter.start(next_plan)
         return await self._do.store.run_get(run_id) or run
 
     async def undo(self, run_id: str, principal: Principal) -> Plan:
@@ -344,19 +286,6 @@ class Session:
         word = {"done": StepState.DONE.value, "retry": RETRY}.get(outcome, StepState.FAILED.value)
         error = None if outcome == "done" else {"error": "unknown", "message": f"Decided by {principal.name}."}
         return replace(attempt, outcome=word, error=error, finished_at=self._now())
-
-    async def _ended_by_decision(self, plan: Plan, words: str) -> None:
-        """A waiting plan came to its end without running: tell its viewers and store the run so."""
-        run = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-        turn = Turn(run or self._run_of(plan), planned=plan, text=words)
-        await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
-        self._topics.publish(plan.topic, turn.snapshot(), plan.run_id)
-        if run is not None:
-            await self._do.store.run_put(turn.ended(plan.status))
-            with suppress(NotFound):  # the conversation may have been deleted meanwhile
-                await self._do.understanding.conversations.say(
-                    run.conversation_id, "assistant", words, run.run_id, {"plan_id": plan.plan_id}
-                )
 
     # --- looking ---
 
@@ -398,50 +327,12 @@ class Session:
     # --- working ---
 
     async def recover(self, patient: bool = False) -> None:
-        """Start plans that were decided but not begun when a process ended, or the store went away just then.
-
-        The queue has the runs that had begun; those that have fallen out of it go back in. What somebody decides or
-        begins at this moment is left to them: a `patient` look takes up only what the last look has found too.
-        """
-        found: dict[str, Plan | Run] = {}
-        for plan in await self._do.store.plan_list(statuses=[PlanStatus.APPROVED, PlanStatus.RUNNING], limit=_ALL):
-            if plan.plan_id not in self._starting and await self._is_left(plan):
-                found[plan.plan_id] = plan
-        for run in await self._do.store.runs_adrift(self.options.node) if patient else ():
-            if run.run_id not in self._worker.working:
-                found[run.run_id] = run
-        due = [left for name, left in found.items() if not patient or name in self._seen]
-        self._seen = set(found)
-        for left in due:
-            await (self._take_up(left) if isinstance(left, Plan) else self._enqueue(left))
-
-    async def _is_left(self, plan: Plan) -> bool:
-        earlier = await self._do.store.run_get(plan.run_id) if plan.run_id else None
-        return earlier is None or earlier.status is not PlanStatus.RUNNING
+        """Start what was decided or begun and is worked by nobody; see `Starter.recover`."""
+        await self._starter.recover(patient)
 
     def leave(self) -> None:
         """This process stops: segments end after the steps that are running."""
         self._do.executor.leaving.set()
-
-    async def _take_up(self, plan: Plan) -> None:
-        """Start what was decided in an earlier life, unless it is too late for that or somebody changed it."""
-        try:
-            await self._do.proposer.approvals.check(plan)
-        except Tampered:  # it is in the trail; nothing that it says is believed, not even whose it is
-            return
-        except Expired as late:
-            await self._ended_by_decision(plan.moved(PlanStatus.EXPIRED), late.message)
-            return
-        with suppress(Conflict):
-            await self._start(plan)
-
-    async def _enqueue(self, run: Run) -> None:
-        self._worker.expect(run)
-        try:
-            await self._queue.enqueue(run.run_id, run.segment)
-        except LLMCoreError:
-            self._worker.forget(run.run_id)
-            raise
 
     async def work(self, run_id: str, segment: int) -> None:
         """Work one segment: what the queue calls. Runs at least once, again after a crash."""

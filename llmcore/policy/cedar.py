@@ -38,6 +38,8 @@ class _Scope:
     """What can matter for one intent."""
 
     rules: Mapping[str, Rule]
+    order: Mapping[str, int]
+    """Cedar's name of a rule -> its place in the file."""
     policies: cedarpy.PolicySet
     params: Mapping[str, str]
     """Params that rules speak of, with their Cedar types."""
@@ -113,7 +115,8 @@ class Policy:
         whole = bool(uses & {"context", PARAMS})
         params = {name: kind for name, kind in self._params[intent].items() if whole or f"{PARAMS}.{name}" in uses}
         targets = frozenset().union(*(rule.targets for rule in rules.values()))
-        return _Scope(rules, policies, params, uses, targets)
+        order = {name: place for place, name in enumerate(rules)}
+        return _Scope(rules, order, policies, params, uses, targets)
 
     def _decide(self, intent: str, actor: Principal, facts: Facts) -> Verdict:
         verdict = self._judged(intent, actor, facts)
@@ -199,7 +202,8 @@ class Policy:
         except ValueError as wrong:  # a name that is no text, or an attribute of another type than rules expect
             return Answer(False, (), (str(wrong),))
         errors = tuple(answer.diagnostics.errors)
-        rules = tuple(scope.rules[policy] for policy in answer.diagnostics.reasons)
+        decided = answer.diagnostics.reasons  # in no order of their own
+        rules = tuple(scope.rules[name] for name in sorted(decided, key=scope.order.__getitem__))
         return Answer(answer.decision == cedarpy.Decision.Allow and not errors, rules, errors)
 
     def _entities_of(

@@ -18,7 +18,7 @@ from tests.rooms import ANNA, BO, OLGA, Rooms, rooms
 
 CY = Principal(name="cy", role="developer")
 BOT = Principal(name="bot", role="developer", kind="agent")
-STEPS = [
+STEPS: list[dict[str, Any]] = [
     {"id": "a", "intent": "start_it", "params": {"module": "web@shop"}},
     {"id": "b", "intent": "set_it", "params": {"module": "shop"}, "needs": ["a"], "on_error": "undo", "retries": 2},
 ]
@@ -89,7 +89,7 @@ async def test_values_have_to_fit_their_params(tmp_path: Path) -> None:
 async def test_patterns_of_people_are_matched_in_linear_time(tmp_path: Path) -> None:
     """A pattern that makes others run for ever."""
     async with desk(tmp_path) as (templates, _):
-        slow = {"name": {"value": "aaa", "pattern": "^(a+)+$"}}
+        slow: dict[str, Any] = {"name": {"value": "aaa", "pattern": "^(a+)+$"}}
         await templates.save(asked(params=slow), BO, steps=[{"intent": "set_it", "params": {"module": "aaa"}}])
         with pytest.raises(BadParams):
             await templates.filled("shop", {"name": "a" * 5000 + "!"}, BO)
@@ -157,7 +157,7 @@ async def test_what_cannot_run_is_not_saved(
 @pytest.mark.asyncio
 async def test_params_take_their_types_from_where_they_stand(tmp_path: Path) -> None:
     """From their value, their default, the intent's own schema; what nobody knows is a text."""
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"intent": "list_all", "params": {"a": 3, "b": {"$param": "b"}, "c": {"$join": ["x", {"$param": "c"}]}}},
         {"intent": "set_it", "params": {"module": {"$param": "m"}}},
     ]
@@ -245,10 +245,11 @@ async def test_a_template_of_a_tainted_plan_stays_tainted(tmp_path: Path) -> Non
 @pytest.mark.asyncio
 async def test_words_mean_a_template(tmp_path: Path) -> None:
     """The caller's own and those of admins; only with values that fit; the one with the most words."""
-    async with desk(tmp_path) as (templates, _):
+    async with desk(tmp_path) as (templates, house):
         await templates.save(asked(examples=["open the {name}"]), BO, steps=STEPS)
         meant = templates.meant("Please open the cafe.", BO)
         assert meant is not None
+        assert (await house.actions())[-1] == "template.meant"
         assert (meant.name, meant.steps[1]["params"]) == ("shop", {"module": "cafe"})
         for text in ("open the c4", "do not open the cafe", "open the cafe and the bar", "open"):
             assert templates.meant(text, BO) is None
@@ -268,7 +269,7 @@ async def test_no_words_mean_two_templates(tmp_path: Path) -> None:
     async with desk(tmp_path) as (templates, _):
         await templates.save(asked(examples=["open {name}"]), BO, steps=STEPS)
         await templates.save(asked(examples=["open {name}"]), BO, steps=STEPS)
-        other = {"params": {"what": {"value": "shop"}}, "examples": ["start {what}", "OPEN {what}"]}
+        other: dict[str, Any] = {"params": {"what": {"value": "shop"}}, "examples": ["start {what}", "OPEN {what}"]}
         fields = await refusal(templates, name="other", **other)
         assert fields == [{"pointer": "/examples/1", "message": "means shop already"}]
 

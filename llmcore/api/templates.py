@@ -64,9 +64,8 @@ async def template_run(core: Core, params: Mapping[str, Any], caller: Caller) ->
     values = params.get("params", {})
     filled = await core.templates.filled(params["name"], values, caller.principal)
     steps = core.catalog.steps(filled.steps)
-    title = (
-        f"{filled.title} ({', '.join(f'{name}={value}' for name, value in values.items())})" if values else filled.title
-    )
+    told = ", ".join(f"{name}={value}" for name, value in values.items())
+    title = " ".join(f"{filled.title} ({told})".split())[:200] if values else filled.title
     plan, new = await new_plan(core, steps, title, caller, params.get("conversation_id"), params.get("topic"))
     origin = Origin(kind="template", id=filled.name, tainted=filled.tainted)
     made = replace(plan, origin=origin, answered_by="template")

@@ -110,7 +110,10 @@ class Templates:
             known = template.owner in (None, principal.name) or template.owner_role == "admin"
             return known and self._sees(template, principal, visible)
 
-        return self._texts.meant(text, trusted)
+        meant = self._texts.meant(text, trusted)
+        if meant is not None:
+            self._audit.note("template.meant", principal, template=meant.name)
+        return meant
 
     async def refresh(self) -> None:
         """Read the store again if what is known is older than `FRESH_S`; raises Unavailable."""

@@ -51,7 +51,7 @@ class _Scope:
         uses = self.uses
         same = {} if "context" in uses else {k: v for k, v in _SAME.items() if f"context.{k}" not in uses}
         attributes = tuple(pair for pair in facts.attributes if f"resource.{pair[0]}" in uses)
-        if not uses & {"resource", "resource.name"} and facts.target not in self.targets:
+        if not uses & {"resource", "resource.name"} and not self.targets & {facts.target, ""}:
             same["target"] = ""
         if not uses & {"principal", "principal.name"}:
             actor = replace(actor, name="")

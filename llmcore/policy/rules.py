@@ -192,8 +192,16 @@ class _Reader:
             if operator in _FLIPS:
                 self._compared(body["left"], body["right"], _FLIPS[operator])
                 self._compared(body["right"], body["left"], _FLIPS[_MIRRORED.get(operator, operator)])
-            if operator != "Value":
+            if operator == "Value":
+                self._entity(body)
+            else:
                 self.read(list(body.values()) if isinstance(body, Mapping) else body)
+
+    def _entity(self, value: Any) -> None:
+        """An entity that is named makes it matter who or what exactly is asked about."""
+        kind = value["__entity"]["type"] if isinstance(value, Mapping) and "__entity" in value else "Role"
+        if kind != "Role":
+            self.uses.add("resource" if kind == "Target" else "principal")
 
     def _compared(self, one: Any, other: Any, flips: Sequence[int]) -> None:
         path, value = _path(one), other.get("Value")

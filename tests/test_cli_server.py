@@ -287,6 +287,21 @@ def test_users_are_added_listed_changed_and_given_tokens(
     assert shell("user", "list") == Exit.REFUSED
 
 
+def test_the_trash_is_emptied(shell: Shell, server: Served) -> None:
+    """What an open plan would put back stays and is named, unless it is forced."""
+    shell("trash", "purge", "--force")
+    _, plan = waiting_plan(shell, server, "trashed.txt")
+    assert shell("approve", plan["plan_id"], "--digest", plan["digest"]) == 0
+    assert shell.json("trash", "purge", "--older-than-days", "1") == {"items": 0, "bytes": 0, "kept": 0, "plans": []}
+    assert shell("undo", plan["run_id"]) == Exit.WAITS
+    assert shell("trash", "purge") == 0
+    assert "stay, because open plans put them back: pl_" in shell.out
+    assert shell("trash", "purge", "--force") == 0
+    assert "Open plans that would have put some of them back: pl_" in shell.out
+    assert shell("trash", "purge") == 0
+    assert shell.out == "0 items are gone for good, 0.0 MiB.\n"
+
+
 def test_a_password_is_typed_twice(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a person types it, a slip must not lock them out."""
     typed = iter(["one password", "another password"])

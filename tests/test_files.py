@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.errors import BadParams, Conflict, Forbidden, NotFound
+from llmcore.ports import Call
 from tests.machine import ANNA, Machine
 
 
@@ -125,6 +126,30 @@ async def test_a_trash_item_goes_only_to_where_it_was(machine: Machine) -> None:
     assert preview.before["type"] == "file"
     moved = await machine.do("move_file", source=source, destination="a.txt")
     assert await machine.undo_of("move_file", moved, source=source, destination="a.txt") is None
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Machine:
+    """The same on a full disk."""
+    made = Machine(tmp_path, options={"files": {"scarce": lambda: True}})
+    (made.share / "a.txt").write_text("x")
+    (made.share / "sub").mkdir()
+    return made
+
+
+@pytest.mark.asyncio
+async def test_a_deletion_for_good_says_so(full: Machine) -> None:
+    """In its preview, and what runs is what that preview said."""
+    machine = full
+    preview = await machine.preview("delete_file", path="a.txt")
+    note = {"exists": False, "note": "Deleted for good: this cannot be taken back."}
+    assert preview.after == note
+    folder = await machine.preview("delete_folder", root=str(machine.share), dirname="sub")
+    assert folder.after == note
+    before = {"restorable": True}
+    call = Call(intent="delete_file", params={"path": "a.txt"}, principal=ANNA, idempotency_key="k", before=before)
+    assert (await machine.caller.call(call))["trash_id"]
+    assert (await machine.do("delete_folder", root=str(machine.share), dirname="sub"))["trash_id"] is None
 
 
 @pytest.mark.asyncio

@@ -168,6 +168,31 @@ async def test_the_trash_is_purged_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_deletion_is_what_was_promised(tmp_path: Path) -> None:
+    """On a full disk it is for good, unless somebody was told that it can be taken back; that is kept or refused."""
+    full = False
+    service = files(tmp_path, scarce=lambda: full, max_item_bytes=10)
+    share = tmp_path / "share"
+    for name in ("a", "b", "c", "grown"):
+        (share / name).write_text("x")
+    (share / "d").mkdir()
+    assert (await service.facts("a"))["restorable"]
+    full = True
+    assert not (await service.facts("a"))["restorable"]
+    assert not (await service.folder_facts("share", "d"))["restorable"]
+    assert (await service.delete("a"))["trash_id"] is None
+    assert (await service.delete("b", False))["trash_id"] is None
+    assert (await service.delete("c", True))["trash_id"]
+    assert (await service.delete_folder("share", "d", False, True))["trash_id"]
+    (share / "grown").write_text("x" * 11)
+    with pytest.raises(Conflict, match="has become more than the trash keeps"):
+        await service.delete("grown", True)
+    assert (share / "grown").exists()
+    full = False
+    assert (await service.delete("grown"))["trash_id"] is None
+
+
+@pytest.mark.asyncio
 async def test_one_root_in_another_is_one_root_with_a_second_name(tmp_path: Path) -> None:
     """Whichever comes first in the settings; the inner one cannot be deleted through the outer one."""
     inner = tmp_path / "share" / "www"

@@ -174,12 +174,13 @@ async def stage(
     parallel: int = 200,
     options: StoreOptions | None = None,
     node: str = "nd_alone",
+    lease_s: float = 15.0,
 ) -> AsyncIterator[Stage]:
     """Open it on the store in `folder`, or another one; segments of an earlier life run first."""
     async with rooms(folder, policy, options=options) as house, asyncio.TaskGroup() as tasks:
         store, clock = house.store, house.clock
         topics = Topics(store, clock, lambda topic: snapshots(store, topic))
-        queue = LocalQueue(store, tasks, parallel=parallel)
+        queue = LocalQueue(store, tasks, node, parallel=parallel)
         conversations = Conversations(store, clock)
         planner, voice, watcher = Said(), Voice(), Watcher(ANNA)
         vocabulary = {"targets": ["nginx", "shop"]}
@@ -201,7 +202,7 @@ async def stage(
             clock=clock,
             recorder=recorder,
         )
-        session = Session(segments, topics, queue, SessionOptions(wait_s=30, node=node))
+        session = Session(segments, topics, queue, SessionOptions(wait_s=30, node=node, lease_s=lease_s))
         replayer = Replayer(understanding, proposer, recorder)
         topics.connect(watcher)
         await queue.start(session.work)

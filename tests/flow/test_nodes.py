@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,11 @@ def states(run: Mapping[str, Any]) -> list[str]:
     return [one["state"] for one in run["steps"]]
 
 
+def told_of(peer: Peer, words: str) -> bool:
+    """True if a client got these words in an event."""
+    return any(words in str(event["data"]) for event in peer.events)
+
+
 async def llmcore(server: Killable, *args: str) -> dict[str, Any]:
     """A command against a node; its data."""
     environment = {**server.settings(), "LLMCORE_TOKEN": await server.token()}
@@ -153,7 +159,7 @@ async def test_everything_stops_on_all_nodes(tmp_path: Path, postgres_url: str) 
         told = await llmcore(found.servers[0], "stop-all", "--hold", "--reason", "fire")
         assert set(runs) <= set(told["stopped"]["runs"])
         for peer in peers:
-            await peer.until(lambda peer=peer: any("fire" in str(event["data"]) for event in peer.events))
+            await peer.until(partial(told_of, peer, "fire"))
         assert (await run_until(one, words, lambda run: run["status"] != "running"))["status"] == "cancelled"
         found.open("go")
         for run_id in runs:

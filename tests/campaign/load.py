@@ -129,7 +129,7 @@ class Load:
             earlier = [step["id"] for step in steps]
             needs = self.dice.sample(earlier, min(len(earlier), self.dice.choice((0, 0, 1, 1, 2))))
             kinds = ("mark_once", "mark_once", "mark_once", "mark_again", "mark_again", "look_at", "break_it")
-            params = {"mark": f"m{next(self.numbers)}", "seconds": self.dice.choice((0, 0.02, 0.1))}
+            params: dict[str, Any] = {"mark": f"m{next(self.numbers)}", "seconds": self.dice.choice((0, 0.02, 0.1))}
             step = {"id": f"s{number}", "intent": self.dice.choice(kinds), "params": params, "needs": needs}
             if needs and self.dice.random() < 0.3:
                 step["when"] = f"steps.{needs[0]}.state == '{self.dice.choice(('done', 'done', 'failed'))}'"

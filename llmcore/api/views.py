@@ -6,13 +6,15 @@ from typing import Any
 from llmcore.api.core import Core
 from llmcore.errors import NotFound
 from llmcore.executor import as_journaled
-from llmcore.plan import Plan, PlanStatus, StepState, plan_json
+from llmcore.plan import TERMINAL, Plan, PlanStatus, StepState, plan_json
 from llmcore.ports import Attempt, Run
 from llmcore.session import display_of
 
 
 def run_json(run: Run, plan: Plan | None, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """A run with the state, result and error of each of its steps."""
+    ended = plan is not None and plan.status in TERMINAL  # only its last words are still to be stored
+    status = plan.status if plan is not None and ended and run.status is PlanStatus.RUNNING else run.status
     last = {attempt.step_id: attempt for attempt in attempts}
     return {
         "run_id": run.run_id,
@@ -20,7 +22,7 @@ def run_json(run: Run, plan: Plan | None, attempts: Sequence[Attempt]) -> dict[s
         "conversation_id": run.conversation_id,
         "topic": run.topic,
         "owner": run.owner.name,
-        "status": run.status.value,
+        "status": status.value,
         "created_at": run.created_at,
         "segment": run.segment,
         "text": run.text,

@@ -3,7 +3,15 @@
 Used by every room that touches plans. Knows no model, no clock and does no I/O.
 """
 
-from llmcore.plan.codec import digest, plan_from_json, plan_json, principal_json, step_from_json, step_json
+from llmcore.plan.codec import (
+    digest,
+    plan_from_json,
+    plan_json,
+    principal_json,
+    step_from_json,
+    step_json,
+    stored_plan_json,
+)
 from llmcore.plan.conditions import condition_sources, holds, renamed_sources
 from llmcore.plan.diff import step_diff
 from llmcore.plan.order import ancestors, feeding_reads
@@ -88,6 +96,7 @@ __all__ = [
     "step_diff",
     "step_from_json",
     "step_json",
+    "stored_plan_json",
     "tokens",
     "written",
 ]

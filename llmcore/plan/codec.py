@@ -136,7 +136,6 @@ def plan_json(plan: Plan, steps: Sequence[Mapping[str, Any]] | None = None) -> d
             "execute_by": approval.execute_by,
             "excludes_requester": approval.excludes_requester,
             "rejected": approval.rejected and _vote_json(approval.rejected),
-            "seal": approval.seal,
         },
         "undoes": plan.undoes,
         "edited_from": edit and {"digest": edit.digest, "by": edit.by, "at": edit.at, "diff": list(edit.diff)},
@@ -146,6 +145,14 @@ def plan_json(plan: Plan, steps: Sequence[Mapping[str, Any]] | None = None) -> d
 
 def _vote_json(vote: Vote) -> dict[str, Any]:
     return {"by": vote.by, "at": vote.at, "comment": vote.comment, "break_glass": vote.break_glass}
+
+
+def stored_plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as the store keeps it: with its seal, which is nobody else's business."""
+    document = plan_json(plan)
+    if plan.approval:
+        document["approval"]["seal"] = plan.approval.seal
+    return document
 
 
 def step_from_json(data: Mapping[str, Any]) -> Step:
@@ -188,7 +195,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
 
 
 def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """The opposite of `plan_json`; for our own stored plans."""
+    """The opposite of `stored_plan_json`; for our own stored plans."""
     approval, edit = data["approval"], data.get("edited_from")
     return Plan(
         plan_id=data["plan_id"],

@@ -52,6 +52,7 @@ _UNDO_ON_FAILURE = re.compile(
     rf"\b{_BACK} if [^,.;!?]{{1,40}} {_FAILS}\b|\bif [^,.;!?]{{1,40}} {_FAILS},? (?:then |please )*{_BACK}\b"
 )
 _CLAUSE_END = re.compile(r"[.;!?,](?=\s|$)|\s(?:and|then|but)\s(?:then\s)?")
+_SENTENCE_END = re.compile(r"[.;!?](?=\s|$)")
 _LEAD = re.compile(
     r"[\s,.!:;-]*(?:(?:hi|hello|hey|ok|okay|so|well|now|then|and|but|also|please|pls|plz|kindly|just|first|next|yes"
     r"|sure|listen|right|thanks|thank you|sorry|excuse me|by the way|btw|good (?:morning|evening|afternoon))\b"
@@ -255,30 +256,42 @@ def blocking(
     quoted: Iterable[tuple[int, int]] = (),
     evidence: Iterable[int] | None = None,
     conditional: bool = False,
+    partly: bool = False,
 ) -> str | None:
     """Kind of a sign that forbids to act (or, for a read, to take the text as a wish to know), else None.
 
     `quoted` are the spans that a step's params took over word for word: what stands there orders and forbids nothing.
     `evidence` are the positions of the words that name the action; None if they are not known. A `conditional` step
-    says itself under which condition it acts, so that a condition in the words does not forbid it.
+    says itself under which condition it acts, so that a condition in the words does not forbid it; where only other
+    steps of its plan do (`partly`), it forbids what it speaks of: its clause, or after `if ...,` the whole sentence.
     """
     spans = list(quoted)
     found = [sign for sign in signs(text) if not any(start <= sign.start and sign.end <= end for start, end in spans)]
+    own_clause = _OWN_CLAUSE | {"condition"} if partly else _OWN_CLAUSE
     if conditional:
         found = [sign for sign in found if sign.kind != "condition"]
     if not mutates:
         found = [sign for sign in found if sign.kind not in _OF_ORDERS]
     for sign in found:
-        if sign.kind not in _OWN_CLAUSE:
+        if sign.kind not in own_clause:
             return sign.kind
     if not found:
         return None
-    touched = {sign.clause for sign in found}
+    touched = {_reach(sign, text) for sign in found}
     if evidence is None:
         plain = (text[start:end].strip(" ?.!,;") for start, end in _clauses(text) if (start, end) not in touched)
         return None if any(plain) else found[0].kind
     free = (not any(start <= at < end for start, end in touched) for at in evidence)
     return None if any(free) else found[0].kind
+
+
+def _reach(sign: Sign, text: str) -> tuple[int, int]:
+    """What a sign speaks of: its clause; a condition that begins one speaks of all up to the end of the sentence."""
+    start, end = sign.clause
+    if sign.kind != "condition" or _LEAD.sub("", text[start : sign.start].lower(), count=1).strip():
+        return sign.clause
+    stop = _SENTENCE_END.search(text, sign.end)
+    return start, max(end, stop.start() if stop else len(text))
 
 
 def _clauses(text: str) -> list[tuple[int, int]]:

@@ -195,7 +195,7 @@ class ModelPlanner:
         tokens = self._reader.index.lexer.read(text)
         acting = [step for step in reply.steps if self._catalog.get(step.intent).effect is not Effect.READ]
         for step in acting:
-            refused = self._no_order(step, text, tokens)
+            refused = self._no_order(step, text, tokens, partly=any(other.when for other in reply.steps))
             if refused is not None:
                 return refused
         if not acting and reading.sign is not None:
@@ -208,7 +208,7 @@ class ModelPlanner:
             return Draft(kind="none", text=wording.cannot(self._reader.nearest(reading)), confidence=0.5)
         return None
 
-    def _no_order(self, step: DraftStep, text: str, tokens: Sequence[Token]) -> Draft | None:
+    def _no_order(self, step: DraftStep, text: str, tokens: Sequence[Token], *, partly: bool) -> Draft | None:
         intent = self._catalog.get(step.intent)
         sign = blocking(
             text,
@@ -216,6 +216,7 @@ class ModelPlanner:
             quoted=_spans(step, text),
             evidence=self._evidence(intent, tokens),
             conditional=step.when is not None,
+            partly=partly,
         )
         if sign in ("ask", "question", "supposition"):
             return Draft(kind="answer", confidence=0.5)

@@ -12,7 +12,7 @@ from llmcore.adapters.sql.documents import dumps, loads
 from llmcore.adapters.sql.leases import Leases
 from llmcore.adapters.sql.records import run_from_json, run_json
 from llmcore.errors import Conflict
-from llmcore.plan import Plan, PlanStatus, plan_from_json, plan_json
+from llmcore.plan import Plan, PlanStatus, plan_from_json, stored_plan_json
 from llmcore.ports import Attempt, Begun, Lease, Run
 
 _log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def _newest(table: Table, statuses: Sequence[PlanStatus], limit: int) -> Select[
 
 
 def _plan_values(plan: Plan) -> dict[str, Any]:
-    document = plan_json(plan)
+    document = stored_plan_json(plan)
     return {
         "status": plan.status.value,
         "digest": plan.digest or "",

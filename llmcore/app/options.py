@@ -3,7 +3,7 @@
 Used by `app.build` only: rooms never read settings themselves.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
@@ -43,9 +43,24 @@ def runbooks() -> list[dict[str, Any]]:
 def templates(settings: Settings, catalog: Catalog) -> list[Template]:
     """The bundled templates that this host has the intents for, and those of the operator; raises CatalogError."""
     found = [_template(file, catalog, needed=False) for file in sorted((config_folder() / "templates").glob("*.yaml"))]
-    own = sorted(file for folder in settings.templates.path for file in folder.glob("*.y*ml"))
-    found += [_template(file, catalog, needed=True) for file in own]
-    return [template for template in found if template]
+    known = {template.name: template for template in found if template}
+    seen: set[str] = set()
+    for file in _files(settings.templates.path):
+        own = _template(file, catalog, needed=True)
+        if own and own.name in seen:
+            raise CatalogError(str(file), "name", f"{own.name} is the name of another template; choose another")
+        if own:
+            seen.add(own.name)
+            known[own.name] = own
+    return list(known.values())
+
+
+def _files(folders: Sequence[Path]) -> Iterator[Path]:
+    """Templates of the operator, which may replace bundled ones."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise CatalogError(str(folder), "templates.path", "is no folder; correct LLMCORE_TEMPLATES__PATH")
+        yield from sorted(folder.glob("*.y*ml"))
 
 
 def _template(file: Path, catalog: Catalog, *, needed: bool) -> Template | None:

@@ -7,6 +7,7 @@ import asyncio
 from argparse import Namespace
 from collections.abc import Iterable
 
+from llmcore.app import options
 from llmcore.app.build import load_catalog, load_policy
 from llmcore.cli.exits import Exit
 from llmcore.cli.findings import Finding, host_findings, server_findings, store_findings
@@ -44,6 +45,12 @@ def _rules(settings: Settings) -> Iterable[Finding]:
         yield Finding("fail", "catalog", error.message)
         return
     yield Finding("ok", "packs", f"{len(catalog)} intents")
+    try:
+        found = options.templates(settings, catalog)
+    except LLMCoreError as error:
+        yield Finding("fail", "templates", error.message)
+    else:
+        yield Finding("ok", "templates", f"{len(found)} in files")
     try:
         policy = load_policy(settings, catalog)
     except LLMCoreError as error:

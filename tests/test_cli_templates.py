@@ -133,6 +133,17 @@ def test_files_of_templates_count_without_a_server(tmp_path: Path, capsys: pytes
     assert main(["eval", "--config", str(config), str(cases), "--out", str(out)]) == Exit.DONE
     answered = [json.loads(line)["answered_by"] for line in out.read_text("utf-8").splitlines()]
     assert (answered[0], answered[1] == "template") == ("template", False)
+    assert main(["doctor", "--config", str(config), "--json"]) == Exit.DONE
+    assert '"2 in files"' in capsys.readouterr().out
+    (folder / "twice.yaml").write_text((folder / "look.yaml").read_text("utf-8"), "utf-8")
+    assert main(["eval", "--config", str(config), str(cases)]) == Exit.USAGE
+    assert "another template" in capsys.readouterr().err
+    (folder / "twice.yaml").unlink()
     (folder / "wrong.yml").write_text("name: [", "utf-8")
     assert main(["eval", "--config", str(config), str(cases)]) == Exit.USAGE
     assert "wrong.yml" in capsys.readouterr().err
+    assert main(["doctor", "--config", str(config), "--json"]) == Exit.FAILED
+    assert "wrong.yml" in capsys.readouterr().out
+    config.write_text(json.dumps({**settings, "templates": {"path": "nowhere"}}), "utf-8")
+    assert main(["eval", "--config", str(config), str(cases)]) == Exit.USAGE
+    assert "is no folder" in capsys.readouterr().err

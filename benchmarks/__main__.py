@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import calls, durable, fanout, matcher, memory, streams
+from benchmarks import calls, durable, fanout, matcher, memory, policy, streams
 from benchmarks.dialects import PASSWORD, Ours, Peer
 from benchmarks.processes import Process, python, running
 from benchmarks.report import OURS, Report
@@ -22,7 +22,7 @@ LLMCORE = Path(sys.executable).with_name("llmcore")
 STREAMS = 100
 SIZES = (10, 100, 1_000)
 """Steps of the plans that are measured."""
-PARTS = ("start", "stream", "first", "rpc", "matcher", "idle", "slow", "broadcast", "durable")
+PARTS = ("start", "stream", "first", "rpc", "matcher", "policy", "idle", "slow", "broadcast", "durable")
 
 
 def arguments() -> argparse.Namespace:
@@ -101,6 +101,7 @@ async def one_round(options: argparse.Namespace, report: Report, process: Proces
         "first": first,
         "rpc": lambda: calls.rpc(ours, peers, report, 2_000 if quick else 8_000),
         "matcher": lambda: matcher.hundred_intents(report, 200 if quick else 1_000),
+        "policy": lambda: policy.decisions(report, 500 if quick else 2_000),
         "broadcast": lambda: fanout.broadcast(ours, peers, report, 1_000),
         "slow": lambda: memory.never_reads(ours, report),
     }

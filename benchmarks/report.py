@@ -36,6 +36,8 @@ MUST = {
     "stream, saturated: tokens a CPU second": 30_000.0,
     "stream, 100 x 50/s: CPU a token": 90.0,
     "local matcher, 100 intents: CPU a request": 2.0,
+    "policy, 100 rules: CPU a new decision": 300.0,
+    "policy, 100 rules: CPU a repeated decision": 100.0,
     "idle socket: memory": 24.0,
     "reader that never reads: memory": 10.0,
     "at rest: memory": 150.0,

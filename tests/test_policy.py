@@ -332,6 +332,15 @@ def test_strictest_target_decides() -> None:
     assert of().decision is Decision.ALLOW
 
 
+def test_other_moments_and_unknown_intents_can_be_asked_about() -> None:
+    """The same judge at another time; what the catalogue has not is refused."""
+    judge = judge_of(when("context.now == 5"))
+    assert judge.at(5.7).verdict(step("look"), ANNA, CHAT).decision is Decision.ALLOW
+    assert judge.verdict(step("look"), ANNA, CHAT).decision is Decision.DENY
+    unknown = judge.verdict(Step(id="s1", intent="format_disk"), ANNA, CHAT)
+    assert (unknown.decision, unknown.reason) == (Decision.DENY, "The policy knows no intent format_disk.")
+
+
 def test_read_without_a_preview_touches_nothing() -> None:
     """Its params name no target."""
     judge = judge_of('permit (principal, action, resource == Target::"");')

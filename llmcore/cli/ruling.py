@@ -6,7 +6,6 @@ Called by `main`. Asks the policy as the server does, without one.
 import json
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -46,7 +45,8 @@ def explain(args: Namespace) -> int:
     if params is not None:
         catalog.validate(intent.name, params)
     where = zone(settings)
-    judge = Judge(load_policy(settings, catalog), attributes(settings), _clock(args.time, where), where)
+    judge = Judge(load_policy(settings, catalog), attributes(settings), SystemClock(), where)
+    judge = judge.at(_moment(args.time, where)) if args.time else judge
     step = Step(id="s1", intent=intent.name, params=params or {}, effect=intent.effect, preview=_preview(args))
     actor = Principal(name=args.user or f"some {args.role}", role=args.role, kind=args.kind, autonomy=args.autonomy)
     origin = Origin(kind=args.origin, id="explain", tainted=args.tainted)
@@ -92,22 +92,9 @@ def _preview(args: Namespace) -> Preview | None:
     return Preview(targets=targets, blast=blast, attributes={"owner": args.owner} if args.owner else {})
 
 
-@dataclass(frozen=True, slots=True)
-class _Stopped:
-    """A clock that stands still."""
-
-    moment: float
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        return self.moment
-
-
-def _clock(text: str | None, where: tzinfo) -> SystemClock | _Stopped:
-    if text is None:
-        return SystemClock()
+def _moment(text: str, where: tzinfo) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise Usage("--time takes a moment such as 2026-01-31T08:30.") from None
-    return _Stopped((moment if moment.tzinfo else moment.replace(tzinfo=where)).timestamp())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=where)).timestamp()

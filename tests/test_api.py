@@ -428,3 +428,17 @@ async def test_change_that_policy_allows_runs_at_once_and_is_journaled(tmp_path:
 
 async def _broken(_: Call) -> Any:
     raise Conflict("It is locked.")
+
+
+async def test_only_an_admin_stops_everything(desk: Desk) -> None:
+    """Nobody else, nor lets it begin again; refusals are in the trail."""
+    for who in (BO, OLGA):
+        for name in ("stop_all", "stop_all_release"):
+            with pytest.raises(Forbidden, match="Only an admin"):
+                await desk.call(name, who=who)
+    chief = Principal(name="chief", role="admin")
+    told = await desk.call("stop_all", {"reason": " fire ", "hold": True}, who=chief)
+    assert {**told["stopped"], "at": ""} == {"by": "chief", "at": "", "reason": "fire", "hold": True, "runs": []}
+    assert await desk.call("stop_all_release", who=chief) == {"released": True}
+    actions = await desk.play.rooms.actions()
+    assert [actions.count(name) for name in ("stop_all.refused", "stop_all_release.refused", "stop_all")] == [2, 2, 1]

@@ -14,6 +14,7 @@ import pytest
 
 from llmcore.cli import main
 from llmcore.cli.exits import Exit
+from llmcore.cli.stopping import stopped_text
 from tests.terminal_kit import PASSWORD, Served, raise_alert, served
 
 
@@ -285,6 +286,23 @@ def test_users_are_added_listed_changed_and_given_tokens(
     for command in ("ask", "plan"):  # what an observer may not do is understood, and refused
         assert shell(command, f"delete the file {server.roots}/x") == Exit.REFUSED
     assert shell("user", "list") == Exit.REFUSED
+
+
+def test_everything_is_stopped_held_and_released(shell: Shell) -> None:
+    """What is told of each; with nothing running there is nothing to stop."""
+    assert shell("stop-all") == 0
+    assert shell.out == "Nothing was running.\n"
+    assert shell.json("stop-all", "--hold", "--reason", "fire")["stopped"]["reason"] == "fire"
+    assert shell("stop-all", "--release") == 0
+    assert shell.out == "Things may begin again.\n"
+    assert shell("stop-all", "--release") == 0
+    assert shell.out == "Nothing was held.\n"
+    order = {"runs": ["rn_1"], "hold": True}
+    assert stopped_text({"stopped": order}).splitlines() == [
+        "1 run ends after the steps that are running. Nothing new begins until `llmcore stop-all --release`.",
+        "  rn_1",
+    ]
+    assert stopped_text({"stopped": {"runs": ["rn_1", "rn_2"], "hold": False}}).startswith("2 runs end after")
 
 
 def test_the_trash_is_emptied(shell: Shell, server: Served) -> None:

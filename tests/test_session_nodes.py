@@ -340,7 +340,7 @@ async def test_stop_all_ends_runs_between_their_steps_on_all_nodes(tmp_path: Pat
         for play in (one, two):
             await play.session.orders.look()
         frames: list[Any] = []
-        two.watcher.broadcast = frames.append  # type: ignore[method-assign]
+        two.watcher.broadcast = frames.append  # type: ignore[assignment, method-assign]
         two.topics.connect(two.watcher)
         gate = gated(one)
         plan = await chain(one)
@@ -414,7 +414,7 @@ async def test_old_orders_are_not_told_again(tmp_path: Path) -> None:
     """A node that starts later knows them; what is released is told."""
     async with node(tmp_path, "n1") as one:
         frames: list[Any] = []
-        one.watcher.broadcast = frames.append  # type: ignore[method-assign]
+        one.watcher.broadcast = frames.append  # type: ignore[assignment, method-assign]
         one.topics.connect(one.watcher)
         await one.rooms.store.order_stop("chief", "then", "", hold=True)
         await one.session.orders.look()

@@ -14,10 +14,11 @@ def stop_all(args: Namespace) -> int:
     """Stop all runs of all nodes, or let things begin again."""
     if args.release:
         return call_and_show(args, "stop_all_release", {}, _released)
-    return call_and_show(args, "stop_all", {"reason": args.reason, "hold": args.hold}, _stopped)
+    return call_and_show(args, "stop_all", {"reason": args.reason, "hold": args.hold}, stopped_text)
 
 
-def _stopped(answer: Mapping[str, Any]) -> str:
+def stopped_text(answer: Mapping[str, Any]) -> str:
+    """What is said of an order, with the runs that it stops."""
     order = answer["stopped"]
     runs = order["runs"]
     what = f"{len(runs)} {'run ends' if len(runs) == 1 else 'runs end'} after the steps that are running"

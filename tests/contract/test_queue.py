@@ -287,8 +287,7 @@ async def asked(url: str, run_id: str, queue: str, later_s: int = 0) -> procrast
         connector=procrastinate.PsycopgConnector(conninfo=url, kwargs={"options": f"-c search_path={cluster.SCHEMA}"})
     )
     await app.open_async()
-    options = {"schedule_in": {"seconds": later_s}} if later_s else {}
-    task = app.configure_task(cluster.TASK, queue=queue, queueing_lock=f"{run_id}.1", **options)
+    task = app.configure_task(cluster.TASK, queue=queue, queueing_lock=f"{run_id}.1", schedule_in={"seconds": later_s})
     await task.defer_async(run_id=run_id, segment=1)
     return app
 
@@ -302,6 +301,13 @@ def locked_out(url: str) -> Iterator[None]:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         yield
         connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+async def health(queue: Queue, *, wanted: bool) -> None:
+    """Wait until the queue is well, or not."""
+    async with asyncio.timeout(30):
+        while queue.healthy is not wanted:  # noqa: ASYNC110 - it has no event for that
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.asyncio
@@ -414,21 +420,17 @@ async def test_a_database_that_was_away_costs_no_segment(cluster_place: Place) -
     work = Work()
     async with cluster_place.open("n1") as queue:
         await queue.start(work.handle)
-        assert queue.healthy
+        await health(queue, wanted=True)
         await queue.enqueue("r1", 1)
         await work.until(lambda: len(work.began) == 1)
         with locked_out(cluster_place.url):
             with pytest.raises(Unavailable):
                 await queue.enqueue("r2", 1)
             assert not await queue.cancel("r2")
-            async with asyncio.timeout(30):
-                while queue.healthy:  # noqa: ASYNC110 - it has no event for that
-                    await asyncio.sleep(0.02)
+            await health(queue, wanted=False)
         work.let_go.set()
         await work.until(lambda: work.ended == [("r1", 1, "done")])
-        async with asyncio.timeout(30):
-            while not queue.healthy:  # noqa: ASYNC110 - the same
-                await asyncio.sleep(0.02)
+        await health(queue, wanted=True)
         await queue.enqueue("r3", 1)
         await work.until(lambda: ("r3", 1, "done") in work.ended)
     assert ("r2", 1) not in work.began

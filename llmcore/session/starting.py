@@ -15,7 +15,7 @@ from llmcore.ports import Queue, Run, rfc3339
 from llmcore.session.orders import Standing
 from llmcore.session.segments import Segments
 from llmcore.session.turn import Turn
-from llmcore.session.worker import Worker
+from llmcore.session.worker import Worker, stopped_plan
 from llmcore.streams import Topics
 
 _ALL = 1_000_000
@@ -101,12 +101,13 @@ class Starter:
         if run.status in TERMINAL:
             return run
         plan = await self._do.store.plan_get(run.plan_id) if run.plan_id else None
+        cancelled: Plan | None = None
         if plan is not None and plan.status not in TERMINAL:
-            cancelled = plan.moved(PlanStatus.CANCELLED)
+            cancelled = stopped_plan(plan, await self._do.store.attempt_list(run.run_id))
             if not await self._do.store.plan_swap(cancelled, plan):
                 raise Conflict("The plan was decided at this moment.", plan_id=plan.plan_id)
             await self.end(cancelled, words)
-        stopped = replace(run, status=PlanStatus.CANCELLED)
+        stopped = replace(run, status=cancelled.status if cancelled else PlanStatus.CANCELLED)
         await self._do.store.run_put(stopped)
         if run.status is PlanStatus.RUNNING:  # it waited for its turn: nobody else tells its end
             await self._topics.open(run.topic, run.conversation_id, run.owner)

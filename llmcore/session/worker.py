@@ -5,7 +5,7 @@ Held by `Session`; `work` is what the queue calls. This is the turn boundary, th
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, cast
 
@@ -13,8 +13,8 @@ from llmcore import events
 from llmcore.approval import Tampered
 from llmcore.errors import Expired, LLMCoreError, NotFound, Unavailable
 from llmcore.executor import INLINE, Fenced, Leaving, Stopped, as_journaled, refused_json
-from llmcore.plan import TERMINAL, PlanStatus, Principal, StepState, plan_json
-from llmcore.ports import Run, StopOrder
+from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, StepState, plan_json
+from llmcore.ports import Attempt, Run, StopOrder
 from llmcore.session.keeping import Hold, Keeper
 from llmcore.session.prose import Abandoned
 from llmcore.session.segments import Segments
@@ -214,9 +214,8 @@ class Worker:
         if status is PlanStatus.FAILED and plan.status in (PlanStatus.PROPOSED, PlanStatus.APPROVED):
             return
         attempts = await self._do.store.attempt_list(turn.run.run_id)
-        if status is PlanStatus.CANCELLED and any(attempt.step_id.startswith(INLINE) for attempt in attempts):
-            status = PlanStatus.NEEDS_HUMAN  # it was stopped while it was being taken back
-        moved = as_journaled(plan, attempts).moved(status)
+        stopped = status is PlanStatus.CANCELLED
+        moved = stopped_plan(plan, attempts) if stopped else as_journaled(plan, attempts).moved(status)
         await self._do.store.plan_swap(moved, plan, turn.lease)
         turn.planned = turn.stored = moved
         self._publish(turn, turn.snapshot())
@@ -264,6 +263,12 @@ class Worker:
 
     def _publish(self, turn: Turn, event: events.Event) -> None:
         self._topics.publish(turn.run.topic, event, turn.run.run_id)
+
+
+def stopped_plan(plan: Plan, attempts: Sequence[Attempt]) -> Plan:
+    """A plan that was stopped on the way, with what had begun; one that was being taken back needs a person."""
+    half_back = any(attempt.step_id.startswith(INLINE) for attempt in attempts)
+    return as_journaled(plan, attempts).moved(PlanStatus.NEEDS_HUMAN if half_back else PlanStatus.CANCELLED)
 
 
 def stopped_text(turn: Turn) -> str:

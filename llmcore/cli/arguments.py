@@ -96,6 +96,10 @@ def _asking(commands: Commands) -> None:
 
 
 def _plans(commands: Commands) -> None:
+    chain = _add(commands, "chain", "chaining:chain", "Propose the steps of a file as one plan", _remote)
+    chain.add_argument("file", type=Path, metavar="FILE", help="YAML or JSON; - is stdin")
+    chain.add_argument("--title", metavar="TEXT", help="what it is for")
+    chain.add_argument("--run", action="store_true", help="start at once what policy allows without asking")
     plans = _add(commands, "plans", "deciding:plans", "List plans, or show one", _remote)
     plans.add_argument("plan", nargs="?", metavar="PLAN", help="id of the plan to show whole")
     approve = _add(commands, "approve", "deciding:approve", "Approve a plan, which starts it", _remote, _plan_id)

@@ -179,8 +179,12 @@ async def test_from_the_terminal(house: House, token: str) -> None:
     """`plans`, `approve`, `runs`, `undo`: what a person does without a browser."""
     (house.folder / "target.state").write_text("stopped\n")
     known = {"LLMCORE_TOKEN": token}
-    async with house.person(token) as person:
-        asked = await person.data("chain", steps=chain(house.roots, "terminal"))
+    file = house.folder / "chain.json"
+    file.write_text(json.dumps({"title": "Two folders", "steps": chain(house.roots, "terminal")}))
+    proposed = house.command("chain", file, "--json", **known)
+    assert proposed.returncode == 4, proposed.stderr
+    asked = json.loads(proposed.stdout)
+    assert asked["plan"]["title"] == "Two folders"
     shown = house.command("plans", asked["plan_id"], **known)
     assert "steps.s1.result.state == 'stopped'" in shown.stdout
     approved = house.command("approve", asked["plan_id"], "--digest", asked["digest"][7:15], **known)

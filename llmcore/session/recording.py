@@ -104,6 +104,8 @@ class Recorder:
         self._clock = clock
         self._redact = redact
         self._versions = versions
+        self._lists: tuple[Any, Any] = ({}, {})
+        """The host's lists of the last request, and the same without secrets."""
         self.options = options or RecordingOptions()
 
     def versions(self) -> dict[str, str]:
@@ -124,23 +126,23 @@ class Recorder:
         `before` are words of an earlier request that these complete, `findings` the results that it saw.
         """
         if not turn.recording:
-            turn.recording = {
-                "run_id": turn.run.run_id,
-                "owner": {"name": turn.run.owner.name, "role": turn.run.owner.role, "kind": turn.run.owner.kind},
-                "options": dict(turn.run.request.get("options", {})),
-                "rounds": [],
-            }
+            owner = {"name": turn.run.owner.name, "role": turn.run.owner.role, "kind": turn.run.owner.kind}
+            turn.recording = {"run_id": turn.run.run_id, "owner": owner, "rounds": [], "redacted": False, "cut": False}
+            turn.recording["options"] = self._clean(turn, turn.run.request.get("options", {}))
+        told = {
+            "request": planning_json(request),
+            "before": before,
+            "findings": [asdict(finding) for finding in findings],
+            "draft": draft_json(draft),
+            "plan": None,
+        }
         turn.recording["rounds"].append(
             {
                 "at": rfc3339(self._clock.now()),
                 "versions": self.versions(),
-                "request": planning_json(request),
-                "before": before,
-                "findings": [asdict(finding) for finding in findings],
                 "model": tape.name if tape.available else None,
-                "exchanges": tape.exchanges,
-                "draft": draft_json(draft),
-                "plan": None,
+                "exchanges": [self._exchange(turn, exchange) for exchange in tape.exchanges],
+                **self._round(turn, told),
             }
         )
         self._keep(turn)
@@ -148,8 +150,27 @@ class Recorder:
     def planned(self, turn: Turn, plan: Plan) -> None:
         """Note the plan that came of the last draft, with what policy said of it at this moment."""
         if turn.recording:
-            turn.recording["rounds"][-1] |= {"plan": plan_json(plan), "judged_at": rfc3339(self._clock.now())}
+            told = {"plan": self._clean(turn, plan_json(plan)), "judged_at": rfc3339(self._clock.now())}
+            turn.recording["rounds"][-1] |= told
             self._keep(turn)
+
+    def _clean(self, turn: Turn, value: Mapping[str, Any]) -> dict[str, Any]:
+        """A part of the recording without secrets; the recording says if there were any."""
+        told: dict[str, Any] = self._redact(value)
+        turn.recording["redacted"] |= canonical(told) != canonical(value)
+        return told
+
+    def _round(self, turn: Turn, told: dict[str, Any]) -> dict[str, Any]:
+        lists = told["request"].pop("vocabulary")
+        if lists != self._lists[0]:  # the same from turn to turn, and long
+            self._lists = (lists, self._redact(lists))
+        clean = self._clean(turn, told)
+        return {**clean, "request": {**clean["request"], "vocabulary": self._lists[1]}}
+
+    def _exchange(self, turn: Turn, exchange: Mapping[str, Any]) -> dict[str, Any]:
+        """What was said; what was asked is only for people to read, so it may lose secrets without a word."""
+        said = {key: value for key, value in exchange.items() if key != "request"}
+        return {**self._clean(turn, said), "request": self._redact(exchange["request"])}
 
     def _keep(self, turn: Turn) -> None:
         if self.options.days <= 0:
@@ -163,17 +184,16 @@ class Recorder:
         else:
             writing.add_done_callback(partial(_written, turn.run.run_id))
 
-    def _bounded(self, recording: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The recording without secrets and not too large; it says if it is no longer what the planner read."""
-        told = self._redact(recording)
-        told |= {"redacted": canonical(_without_prompts(told)) != canonical(_without_prompts(recording)), "cut": False}
-        if len(canonical(told)) > self.options.max_bytes:  # their hashes are enough to see that prompts have changed
-            told = _without_prompts(told)
+    def _bounded(self, recording: dict[str, Any]) -> dict[str, Any]:
+        """The recording, not too large; it says if it is no longer what the planner read."""
+        if len(canonical(recording)) <= self.options.max_bytes:
+            return recording
+        told = _without_prompts(recording)  # their hashes are enough to see that prompts have changed
         for chars, items in _CUTS:
             if len(canonical(told)) <= self.options.max_bytes:
                 break
             told = {**cut(told, chars, items), "cut": True}
-        return cast(Mapping[str, Any], told)
+        return told
 
     async def get(self, run_id: str) -> Mapping[str, Any] | None:
         """The recording of a run, None if there is none; raises Unavailable."""
@@ -195,7 +215,7 @@ def _not_kept(run_id: str, error: BaseException) -> None:
 
 
 def _without_prompts(recording: Mapping[str, Any]) -> dict[str, Any]:
-    """A recording without what the model was asked, which is only for people to read."""
+    """A recording without what the model was asked."""
     rounds = [
         {**part, "exchanges": [{**exchange, "request": CUT} for exchange in part["exchanges"]]}
         for part in recording["rounds"]

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -62,6 +63,7 @@ def seeds(options: argparse.Namespace, port: int | None) -> int:
 def main() -> int:
     """Run them; 1 if one went wrong."""
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and folders go, as after Ctrl-C
     if options.store == "sqlite":
         return int(seeds(options, None) > 0)
     with postgres_server() as port:

@@ -460,6 +460,26 @@ async def test_templates_are_replaced_by_who_saw_them(store: SqlStore) -> None:
 
 
 @pytest.mark.asyncio
+async def test_standing_rules_change_a_mark_that_other_nodes_see(store: SqlStore) -> None:
+    """Those that end last first; with a new one, those that have ended are forgotten."""
+    assert await store.rules_version() == ""
+    short = {"rule_id": "rl_1", "expires_at": 100.5, "by": "Zoë 🚀"}
+    long = {"rule_id": "rl_2", "expires_at": 200.0}
+    marks = [await store.rules_version()]
+    for rule in (short, long):
+        await store.rule_put(rule, 50.0)
+        marks.append(await store.rules_version())
+    assert await store.rule_list() == [long, short]
+    await store.rule_put({**long, "expires_at": 150.0}, 100.5)
+    marks.append(await store.rules_version())
+    assert await store.rule_list() == [{**long, "expires_at": 150.0}]
+    assert [await store.rule_delete("rl_2"), await store.rule_delete("rl_2")] == [True, False]
+    marks.append(await store.rules_version())
+    assert len(set(marks)) == len(marks)
+    assert await store.rule_list() == []
+
+
+@pytest.mark.asyncio
 async def test_many_writers_at_once_all_get_through(store: SqlStore) -> None:
     """A thousand writes of several kinds; one bad one among them harms none."""
     await store.conversation_put(conversation())

@@ -14,7 +14,14 @@ from tests.servers import free_port
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 REDIS = "redis://127.0.0.1:6379/0"
+POSTGRES = "postgresql://llmcore:secret@127.0.0.1:5432/llmcore"
 WITH_COMMANDS = [page for page in PAGES if list(commands((ROOT / page).read_text("utf-8")))]
+
+
+def _needs_server(page: str) -> bool:
+    """True for a page whose commands need a Redis or a PostgreSQL."""
+    text = (ROOT / page).read_text("utf-8")
+    return REDIS in text or POSTGRES in text
 
 
 def _environment(home: Path, port: int) -> dict[str, str]:
@@ -28,18 +35,18 @@ def _environment(home: Path, port: int) -> dict[str, str]:
     }
 
 
-def _run(page: str, tmp_path: Path, redis_url: str = "") -> None:
+def _run(page: str, tmp_path: Path, example: str = "", server_url: str = "") -> None:
     """Each page in a home of its own, from the checkout, in the order in which its commands stand."""
     port = free_port()
     shell = Shell(ROOT, _environment(tmp_path, port), port)
     try:
-        assert run_page((ROOT / page).read_text("utf-8").replace(REDIS, redis_url), shell)
+        assert run_page((ROOT / page).read_text("utf-8").replace(example, server_url), shell)
     finally:
         shell.close()
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if REDIS not in (ROOT / page).read_text("utf-8")])
+@pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if not _needs_server(page)])
 def test_the_commands_of_a_page_work(page: str, tmp_path: Path) -> None:
     """As a reader would run them."""
     _run(page, tmp_path)
@@ -48,7 +55,13 @@ def test_the_commands_of_a_page_work(page: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_the_commands_about_alerts_work(tmp_path: Path, redis_url: str) -> None:
     """They need a Redis."""
-    _run("docs/how-to/alerts.md", tmp_path, redis_url)
+    _run("docs/how-to/alerts.md", tmp_path, REDIS, redis_url)
+
+
+@pytest.mark.timeout(120)
+def test_the_commands_about_nodes_work(tmp_path: Path, postgres_url: str) -> None:
+    """They need a PostgreSQL."""
+    _run("docs/how-to/cluster.md", tmp_path, POSTGRES, postgres_url)
 
 
 def test_the_readme_is_short_and_shows_the_panel() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from llmcore.cli.asking import show_end
-from llmcore.cli.cards import card
+from llmcore.cli.cards import card, how_to_approve
 from llmcore.cli.client import Client
 from llmcore.cli.exits import Exit, Usage
 from llmcore.cli.remote import run_with_server
@@ -36,7 +36,7 @@ def chain(args: Namespace) -> int:
         if args.json:
             print_json(answer)
         elif waits:
-            print(card(answer["plan"]))
+            print(f"{card(answer['plan'])}\n{how_to_approve(answer['plan'])}")
         else:
             return show_end(await follow(feed, view(), answer["run_id"]))
         return Exit.WAITS if waits else Exit.DONE

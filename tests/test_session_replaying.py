@@ -250,3 +250,21 @@ async def test_a_playback_says_what_was_said(play: Stage) -> None:
             [event async for event in playback.stream(request)]
     assert (playback.unanswered, playback.same_prompts) == (1, True)
     assert not Playback({"model": None, "exchanges": [], "draft": draft}).available
+
+
+async def test_what_was_planned_from_results_is_judged_again_too(tmp_path: Path) -> None:
+    """The steps of every look, as they were shown together."""
+    async with stage(tmp_path) as play:
+        first = Draft(kind="plan", steps=(DraftStep(intent="look", params={"module": "nginx"}),), more=True)
+        then = Draft(kind="plan", steps=(DraftStep(intent="stop_it", params={"module": "nginx"}),), tainted=True)
+        play.planner.drafts += [first] * 3
+        play.planner.further_drafts += [then] * 3
+        run = await play.ended(await play.ask("find out why nginx is slow and fix it"))
+        recording = await play.rooms.store.recording_get(run.run_id) or {}
+        assert [len(part["findings"]) for part in recording["rounds"]] == [0, 1]
+        assert [len(part["plan"]["steps"]) for part in recording["rounds"]] == [1, 2]
+        assert (await play.replayer.replay(run))["differences"] == []
+        judge = Judge(load(f"{POLICY}\n{DENY}", play.rooms.catalog), lambda _: {}, play.rooms.clock)
+        strict = replace(play.replayer, proposer=replace(play.replayer.proposer, judge=judge))
+        (difference,) = (await strict.replay(run))["differences"]
+        assert (difference["step"], difference["what"], difference["now"]["decision"]) == ("s2", "policy", "deny")

@@ -83,14 +83,18 @@ class Replayer:
                 run_id=run.run_id,
             )
         rounds: Sequence[Mapping[str, Any]] = recording["rounds"]
-        played = [await self._played(run, part) for part in rounds]
-        differences = [difference for found, _ in played for difference in found]
+        played: list[_Played] = []
+        for part in rounds:
+            played.append(await self._played(run, part, played[-1].plan if played else None))
+        differences = [difference for one in played for difference in one.differences]
         return {
             "run_id": run.run_id,
             "same": not differences,
             "differences": differences,
             "changed": changed(rounds[0]["versions"], self.recorder.versions()),
-            "same_prompts": None if recording["redacted"] or recording["cut"] else all(same for _, same in played),
+            "same_prompts": None
+            if recording["redacted"] or recording["cut"]
+            else all(one.same_prompts for one in played),
             "recorded": [{"at": part["at"], "draft": part["draft"]} for part in rounds],
             "redacted": recording["redacted"],
             "cut": recording["cut"],
@@ -98,13 +102,12 @@ class Replayer:
             "stands_alone": not rounds[0]["request"]["history"],
         }
 
-    async def _played(self, run: Run, part: Mapping[str, Any]) -> tuple[list[Difference], bool]:
-        """What is different in one round, and whether the model was asked the same."""
-        catalog = self.understanding.catalog
-        visible = catalog.visible_to(run.owner)
+    async def _played(self, run: Run, part: Mapping[str, Any], earlier: Plan | None) -> "_Played":
+        """One round again; `earlier` is the plan to which it adds steps, if it looked at results."""
+        visible = self.understanding.catalog.visible_to(run.owner)
         request = planning_from_json(part["request"], principal=run.owner, visible=visible)
         model = Playback(part)
-        findings = [Finding(**finding) for finding in part.get("findings", ())]
+        findings = [Finding(**finding) for finding in part["findings"]]
         if findings:
             draft = await self.understanding.advised(request, findings, model)
         else:
@@ -112,25 +115,36 @@ class Replayer:
         found = list(compared(part["draft"], draft_json(draft)))
         if model.unanswered:
             found.append(_difference(None, "model", None, "a request that was not recorded"))
-        if not found and not findings:  # later rounds add to the plan of the first
-            found += self._judged_again(run, part, draft)
-        return found, model.same_prompts
+        plan = None
+        if not found and draft.kind == "plan":
+            try:
+                plan = self._planned(run, part, draft, earlier)
+            except LLMCoreError as refused:
+                found += [_difference(None, "refused", None, refused.message)] if part["plan"] else []
+        if plan is not None and part["plan"]:
+            found += self._judged_again(plan, plan_from_json(part["plan"]), part["judged_at"])
+        return _Played(found, model.same_prompts, plan)
 
-    def _judged_again(self, run: Run, part: Mapping[str, Any], draft: Draft) -> Iterator[Difference]:
-        """What is different in the plan of a draft that is the same."""
-        if draft.kind != "plan":
-            return
-        shown = plan_from_json(part["plan"]) if part["plan"] else None
-        try:
-            now = self.understanding.plan_of(Turn(run), draft, part["before"])
-        except LLMCoreError as refused:
-            if shown is not None:
-                yield _difference(None, "refused", None, refused.message)
-            return
-        if shown is not None:
-            at = from_rfc3339(part["judged_at"])
-            proposer = replace(self.proposer, judge=self.proposer.judge.at(at))
-            yield from _plans_compared(shown, proposer.judged(_as_shown(now, shown)))
+    def _planned(self, run: Run, part: Mapping[str, Any], draft: Draft, earlier: Plan | None) -> Plan:
+        if not part["findings"] or earlier is None:
+            return self.understanding.plan_of(Turn(run), draft, part["before"])
+        steps = self.understanding.catalog.steps(draft.raw_steps(after=len(earlier.steps)))
+        return replace(earlier, steps=(*earlier.steps, *steps))
+
+    def _judged_again(self, now: Plan, shown: Plan, judged_at: str) -> Iterator[Difference]:
+        """What policy says otherwise of the steps that people saw."""
+        proposer = replace(self.proposer, judge=self.proposer.judge.at(from_rfc3339(judged_at)))
+        return _plans_compared(shown, proposer.judged(_as_shown(now, shown)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """What came of one round."""
+
+    differences: Sequence[Difference]
+    same_prompts: bool
+    """False if the model would be asked something else now."""
+    plan: Plan | None
 
 
 def _as_shown(now: Plan, shown: Plan) -> Plan:

@@ -1,6 +1,7 @@
 """The name of a process among others, and which queue it works with."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -85,18 +86,22 @@ async def test_a_store_that_is_away_ends_no_watch(
     monkeypatch.setattr("llmcore.app.upkeep.RECOVER_S", 0.001)
     async with AsyncExitStack() as stack:
         built = await stack.enter_async_context(running(await asyncio.to_thread(settings_of, tmp_path)))
-        store, seen = built.house.base.store, asyncio.Semaphore(0)
+        store = built.house.base.store
+        seen = {name: asyncio.Event() for name in ("orders", "plan_list")}
 
-        async def away(*_: object) -> None:
-            seen.release()
-            raise Unavailable("away", component="store")
+        def away(name: str) -> Callable[..., Awaitable[None]]:
+            async def ask(*_: object, **__: object) -> None:
+                seen[name].set()
+                raise Unavailable("away", component="store")
+
+            return ask
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "orders", away)
-            patch.setattr(store, "plan_list", away)
+            for name in seen:
+                patch.setattr(store, name, away(name))
             tasks = [asyncio.ensure_future(work(built.house)) for work in (watch_orders, recover_often)]
-            for _ in range(4):
-                await seen.acquire()
+            for event in seen.values():
+                await event.wait()
         await store.order_stop(ADMIN.name, "now", "", hold=True)
         async with asyncio.timeout(10):
             while built.house.session.orders.hold is None:  # noqa: ASYNC110 - it has no event for that

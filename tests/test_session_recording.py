@@ -81,6 +81,8 @@ async def test_a_turn_is_recorded_with_all_that_made_its_plan(play: Stage) -> No
     assert (step["verdict"]["decision"], step["preview"]["targets"]) == ("ask", ["nginx"])
     assert part["plan"]["digest"] is not None
     assert part["judged_at"] >= part["at"]
+    rows = [json.loads(text)["facts"] for _, text, _ in await play.rooms.store.audit_rows()]
+    assert [facts["model"] for facts in rows if "model" in facts] == [exchange["model"]]
 
 
 @pytest.mark.asyncio

@@ -19,7 +19,7 @@ from llmcore.plan import TERMINAL, OnError, Plan, PlanStatus, Step, StepResult, 
 from llmcore.ports import Clock, Store
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import results_request
-from llmcore.session.recording import Recorder
+from llmcore.session.recording import Recorder, model_of
 from llmcore.session.reply import results_of, text_of
 from llmcore.session.speaking import Speaker, say
 from llmcore.session.trail import tell_plan
@@ -204,7 +204,7 @@ class Carrying:
         turn.planned = self.proposer.approvals.sealed(turn.plan)
         if turn.stored is None or (turn.stored.digest is None and turn.plan.digest is not None):
             self.recorder.planned(turn, turn.plan)
-            await tell_plan(self.audit, turn.plan)
+            await tell_plan(self.audit, turn.plan, model=model_of(turn))
         if turn.stored is None:  # the run first: after a crash it finds its plan, or begins anew without one
             turn.run = replace(turn.run, plan_id=turn.plan.plan_id)
             await asyncio.gather(self.store.run_put(turn.run, turn.lease), self.store.plan_put(turn.plan))

@@ -22,7 +22,7 @@ from llmcore.session.orders import Standing
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
 from llmcore.session.starting import Starter
-from llmcore.session.trail import tell_plan
+from llmcore.session.trail import chat_facts, tell_plan
 from llmcore.session.worker import Worker
 from llmcore.streams import Topics
 
@@ -87,7 +87,7 @@ class Session:
             self._topics.open(topic, conversation.conversation_id, owner),
             self._do.store.run_put(run),
             conversations.say(conversation.conversation_id, "user", asked["prompt"], run.run_id),
-            self._do.audit.record("chat", owner, run_id=run.run_id, prompt=asked["prompt"], mode=asked["mode"]),
+            self._do.audit.record("chat", owner, **chat_facts(run)),
         )
         await self._starter.enqueue(run)
         return run

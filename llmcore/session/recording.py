@@ -204,6 +204,12 @@ class Recorder:
         return await self._store.recordings_forget(self._clock.now() - self.options.days * _DAY_S)
 
 
+def model_of(turn: Turn) -> str | None:
+    """The model that answered last while this turn was planned; None if none did."""
+    exchanges = (exchange for part in turn.recording.get("rounds", ()) for exchange in part["exchanges"])
+    return next((exchange["model"] for exchange in reversed(list(exchanges)) if "model" in exchange), None)
+
+
 def _written(run_id: str, writing: asyncio.Future[None]) -> None:
     error = None if writing.cancelled() else writing.exception()
     if error is not None:

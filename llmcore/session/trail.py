@@ -1,6 +1,6 @@
-"""What the audit trail is told of a plan.
+"""What the audit trail is told of requests and plans.
 
-Called by the flow and by carrying, whenever a plan is new or gets its digest.
+Called by the flow and by carrying: of each request, and whenever a plan is new or gets its digest.
 """
 
 import hashlib
@@ -9,15 +9,25 @@ from typing import Any
 
 from llmcore.audit import Audit, canonical
 from llmcore.plan import Plan, PlanStatus, Step
+from llmcore.ports import Run
 
 PARAMS_BYTES = 4_000
 """Params of a step that are larger are told by their hash; the record of the step's beginning has them whole."""
 
 
-async def tell_plan(audit: Audit, plan: Plan, *, denied: bool = False) -> None:
-    """Record a plan as `plan.propose`, or as `plan.denied` where policy refuses it; raises Unavailable."""
+def chat_facts(run: Run) -> dict[str, Any]:
+    """What was asked, and with which options."""
+    asked = {key: run.request[key] for key in ("prompt", "mode", "options") if run.request.get(key)}
+    return {"run_id": run.run_id, "conversation_id": run.conversation_id, **asked}
+
+
+async def tell_plan(audit: Audit, plan: Plan, *, denied: bool = False, model: str | None = None) -> None:
+    """Record a plan as `plan.propose`, or as `plan.denied` where policy refuses it; raises Unavailable.
+
+    `model` is the one that took part in planning it.
+    """
     action = "plan.denied" if denied or plan.status is PlanStatus.REJECTED else "plan.propose"
-    await audit.record(action, plan.requester, **facts_of(plan))
+    await audit.record(action, plan.requester, **facts_of(plan), model=model)
 
 
 def facts_of(plan: Plan) -> dict[str, Any]:

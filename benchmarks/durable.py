@@ -125,9 +125,12 @@ async def durable(report: Report, store: str | None, sizes: tuple[int, ...], wai
             os.kill(process.pid, 9)
         began = time.monotonic()
         with server(folder, store) as process:
+            report.add(f"{name}, {waiting:,} plans wait: start to ready", OURS, time.monotonic() - began, "s")
             person = await Person.at(process)
             await person.ask("plan_approve", plans[0])
             report.add(f"{name}, {waiting:,} plans wait: start to approved", OURS, time.monotonic() - began, "s")
+            line = f"{name}, {waiting:,} plans wait: CPU from start to approved"
+            report.add(line, OURS, process.cpu_ns() / 1e9, "s")
             await _idle(report, process, f"{name}, {waiting:,} plans wait: CPU while idle")
 
 

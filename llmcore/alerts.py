@@ -55,6 +55,27 @@ class Counters:
     refused: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Trickle:
+    """How much of a flood is told: so many one by one, then one a second that stands for all since the last."""
+
+    burst: float = 100.0
+    _left: float = 100.0
+    _at: float = 0.0
+    _untold: int = 0
+
+    def tell(self, now: float) -> int:
+        """How many are to be told as one at this moment (monotonic seconds); 0: say nothing now."""
+        self._left = min(self.burst, self._left + (now - self._at))
+        self._at = now
+        self._untold += 1
+        if self._left < 1:
+            return 0
+        self._left -= 1
+        told, self._untold = self._untold, 0
+        return told
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     """Alerts and suggestions of this installation."""
@@ -73,17 +94,19 @@ class Alerts:
     hide: Callable[[Any], Any] = lambda value: value
     """A JSON value without the secrets of this installation."""
     counters: Counters = field(default_factory=Counters)
+    trickle: Trickle = field(default_factory=Trickle)
 
     # --- in ---
 
     async def listen(self, frames: AsyncIterator[str]) -> None:
-        """Take frames of the alert channel until they end; a bad one does nothing but count."""
+        """Take frames of the alert channel until they end; a bad one does nothing but count and be told."""
         async for frame in frames:
             try:
                 await self.take(frame)
             except LLMCoreError as error:
                 self.counters.refused[error.code] = self.counters.refused.get(error.code, 0) + 1
-                self.audit.note("alert.refused", SOURCE, reason=error.message)
+                if count := self.trickle.tell(self.clock.monotonic()):
+                    self.audit.note("alert.refused", SOURCE, reason=error.message, error=error.code, count=count)
 
     async def take(self, frame: str) -> None:
         """One signed frame; raises BadRequest, Unauthorized, Forbidden (stale), Conflict (replayed)."""

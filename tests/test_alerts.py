@@ -1,6 +1,7 @@
 """Alerts in, cards out: who is believed, what is suggested, what a card can and cannot do."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,26 @@ async def test_bundled_runbooks_name_intents_that_exist() -> None:
             intent = catalog.get(step["intent"])
             values = step.get("params", {}).values()
             assert intent.effect is Effect.READ or all(value["from"] == "targets" for value in values)
+
+
+async def test_a_flood_of_bad_frames_fills_no_trail(play: Stage, room: Alerts) -> None:
+    """The first hundred are records of their own; later ones are told together, and all are counted."""
+
+    async def frames(count: int) -> AsyncIterator[str]:
+        for _ in range(count):
+            yield "no frame"
+
+    await room.listen(frames(250))
+    assert room.counters.refused == {"unauthorized": 250}
+    room.trickle._at -= 5  # five quiet seconds
+    await room.listen(frames(1))
+    rows = [json.loads(text) for _, text, _ in await _rows(play)]
+    counts = [row["facts"]["count"] for row in rows if row["action"] == "alert.refused"]
+    assert counts[:100] == [1] * 100
+    assert sum(counts) == 251
+    assert len(counts) < 110
+
+
+async def _rows(play: Stage) -> Any:
+    await play.rooms.audit.flush()
+    return await play.rooms.store.audit_rows()

@@ -183,7 +183,7 @@ def test_what_is_no_moment(text: str) -> None:
 
 def test_every_record_has_a_row() -> None:
     """Also one that is damaged, and one with an error."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"seq": 2, "time": "t", "actor": {"name": "anna"}, "action": "step.end", "facts": {"error": {"error": "odd"}}},
         {"seq": 1, "time": None, "actor": None, "action": "damaged", "facts": {}},
     ]

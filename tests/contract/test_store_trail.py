@@ -36,9 +36,9 @@ async def filled(store: SqlStore, count: int = 12) -> None:
     await store.audit_submit([record(number, note=f'Nötig {number} times\nin "{number}"') for number in range(count)])
 
 
-async def found(store: SqlStore, limit: int = 100, before: int | None = None, **asked: str) -> list[int]:
+async def found(store: SqlStore, before: int | None = None, /, **asked: str) -> list[int]:
     """The numbers of the records that fit."""
-    rows, _ = await store.audit_search(AuditFilter(**asked), before, limit)
+    rows, _ = await store.audit_search(AuditFilter(**asked), before, 100)
     return [row[0] for row in rows]
 
 
@@ -85,8 +85,8 @@ async def test_a_search_goes_on_where_it_ended(store: SqlStore, monkeypatch: pyt
     assert seen == [([11, 8], 8), ([5], 3), ([2], 0)]
     rows, rest = await store.audit_search(AuditFilter(), None, 2)
     assert ([row[0] for row in rows], rest) == ([12, 11], 11)
-    assert await found(store, before=3) == [2, 1]
-    assert await found(store, before=1) == []
+    assert await found(store, 3) == [2, 1]
+    assert await found(store, 1) == []
 
 
 async def test_an_empty_trail_is_searched_too(store: SqlStore) -> None:

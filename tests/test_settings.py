@@ -215,6 +215,8 @@ def test_a_key_alone_sends_nothing_out_and_says_how_to_switch_on() -> None:
         ({"LLMCORE_LOG__LEVEL": "loud"}, ["log.level", "debug or info"]),
         ({"LLMCORE_STATS__INTERVAL_S": "0"}, ["more than 0"]),
         ({"LLMCORE_SERVER__TLS__KEY": "/k"}, ["server.tls.cert", "needs both"]),
+        ({"LLMCORE_POLICY__TIMEZONE": "Europe/Berln"}, ["policy.timezone", "Europe/Berlin", "tzdata"]),
+        ({"LLMCORE_POLICY__TIMEZONE": "../x"}, ["policy.timezone", "LLMCORE_POLICY__TIMEZONE"]),
         ({"LLMCORE_DATA_DIR": "a\0b"}, ["NUL"]),
     ],
 )

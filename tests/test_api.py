@@ -270,6 +270,7 @@ async def test_chain_runs_at_once_what_policy_allows(desk: Desk) -> None:
     ],
 )
 async def test_refused_chain_names_the_field(desk: Desk, step: Mapping[str, Any], pointer: str) -> None:
+    """Relative to the params of the RPC."""
     with pytest.raises(BadParams) as refused:
         await desk.call("chain", {"steps": [step]})
     assert refused.value.details["fields"][0]["pointer"] == pointer
@@ -442,3 +443,18 @@ async def test_only_an_admin_stops_everything(desk: Desk) -> None:
     assert await desk.call("stop_all_release", who=chief) == {"released": True}
     actions = await desk.play.rooms.actions()
     assert [actions.count(name) for name in ("stop_all.refused", "stop_all_release.refused", "stop_all")] == [2, 2, 1]
+
+
+async def test_a_run_is_taken_back_by_rpc(desk: Desk) -> None:
+    """The answer is the plan that waits; afterwards run, plan and steps are undone."""
+    asked = await desk.call("chain", {"steps": [{"intent": "start_it", "params": NGINX}]})
+    await desk.call("plan_approve", {"plan_id": asked["plan_id"], "digest": asked["digest"]})
+    run_id = (await desk.call("plan_get", {"plan_id": asked["plan_id"]}))["plan"]["run_id"]
+    await desk.play.session.settled(run_id)
+    back = (await desk.call("run_undo", {"run_id": run_id}))["plan"]
+    assert (back["status"], back["undoes"]) == ("proposed", run_id)
+    await desk.call("plan_approve", {"plan_id": back["plan_id"], "digest": back["digest"]})
+    now = (await desk.call("plan_get", {"plan_id": back["plan_id"]}))["plan"]
+    await desk.play.session.settled(now["run_id"])
+    run = (await desk.call("run_get", {"run_id": run_id}))["run"]
+    assert (run["status"], [step["state"] for step in run["steps"]]) == ("undone", ["undone"])

@@ -96,10 +96,12 @@ def _verdict(step: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _undo(step: Mapping[str, Any]) -> Iterator[str]:
+    before = (step.get("preview") or {}).get("before")
+    kept = isinstance(before, Mapping) and before.get("restorable") is True
     if undo := step.get("undo"):
         yield f"undo: {undo['intent']} {params_text(undo['params'])}"
     elif step["effect"] != "read":
-        yield "undo: none"
+        yield "undo: from the trash, once it has run" if kept else "undo: none"
 
 
 def _edit(plan: Mapping[str, Any]) -> Iterator[str]:

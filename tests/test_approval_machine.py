@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llmcore.audit import Head, verify
 from llmcore.errors import OutcomeUnknown
-from llmcore.plan import TERMINAL, Approval, Plan, PlanStatus, Principal, StepState, plan_json
+from llmcore.plan import TERMINAL, Approval, Plan, PlanStatus, Principal, StepState, stored_plan_json
 from llmcore.ports import Call
 from tests.lives import Lives
 from tests.rooms import ANNA, BO, OLGA
@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
         plan = self._plan(book)
         if plan is None or plan.digest is None or plan.status in TERMINAL:
             return
-        document = forged(plan_json(plan), what)
+        document = forged(stored_plan_json(plan), what)
         with closing(sqlite3.connect(self.folder / "llmcore.db")) as database:
             status = document["status"]
             database.execute(

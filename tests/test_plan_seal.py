@@ -25,9 +25,9 @@ from llmcore.plan import (
     digest,
     genuine,
     plan_from_json,
-    plan_json,
     seal,
     step_diff,
+    stored_plan_json,
 )
 from llmcore.plan.documents import dumps, loads
 from llmcore.plan.values import Decision
@@ -194,7 +194,7 @@ def with_other(document: Any, place: tuple[Any, ...]) -> Any:
 
 def test_no_field_can_be_changed() -> None:
     """Any value of the document makes the seal wrong, or what is left is no plan at all."""
-    document = plan_json(whole())
+    document = stored_plan_json(whole())
     assert genuine(plan_from_json(document), KEY)
     computed = {("effect",)}  # of the plan: worked out from the steps, never read
     flipped = [place for place in places(document) if place not in computed]
@@ -214,7 +214,7 @@ def test_seal_survives_the_store_and_nothing_else() -> None:
     odd_step = replace(plan.steps[0], preview=Preview(targets=("nginx",), before=odd))
     for kept in (plan, seal(plan.with_step(odd_step), KEY)):
         assert genuine(kept, KEY)
-        assert genuine(plan_from_json(loads(dumps(plan_json(kept)))), KEY)
+        assert genuine(plan_from_json(loads(dumps(stored_plan_json(kept)))), KEY)
         assert not genuine(kept, b"another key")
 
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from llmcore.approval import Tampered
 from llmcore.errors import BadParams, Conflict, Expired, Forbidden, LLMCoreError, NotFound, OutcomeUnknown
-from llmcore.plan import Approval, Plan, PlanStatus, StepState, plan_json
+from llmcore.plan import Approval, Plan, PlanStatus, StepState, stored_plan_json
 from llmcore.ports import Call, Run
 from tests.rooms import ANNA, BO, OLGA
 from tests.test_plan_seal import places, with_other
@@ -111,7 +111,7 @@ async def test_forged_word_about_a_step_is_not_taken_up(play: Stage, tmp_path: P
     play.rooms.host.plays["stop_it"] = _unsure
     await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")
     await play.watcher.until("RUN_FINISHED", 2)
-    tamper(tmp_path, plan, {**plan_json(await plan_now(play, plan)), "title": "another"})
+    tamper(tmp_path, plan, {**stored_plan_json(await plan_now(play, plan)), "title": "another"})
     with pytest.raises(Tampered):
         await play.session.resolve(str(plan.run_id), "s1", "retry", ANNA)
     assert len(play.rooms.host.calls) == 1
@@ -232,11 +232,11 @@ async def chain(play: Stage, number: int) -> Plan:
 
 async def test_no_changed_field_of_a_waiting_plan_is_approved(play: Stage, tmp_path: Path) -> None:
     """Each is refused and audited; nothing is called."""
-    flips = [place for place in places(plan_json(await chain(play, 0))) if place not in NOT_READ]
+    flips = [place for place in places(stored_plan_json(await chain(play, 0))) if place not in NOT_READ]
     assert len(flips) > 70
     for number, place in enumerate(flips, 1):
         plan = await chain(play, number)
-        tamper(tmp_path, plan, with_other(plan_json(plan), place))
+        tamper(tmp_path, plan, with_other(stored_plan_json(plan), place))
         with pytest.raises(LLMCoreError):
             await play.session.approve(plan.plan_id, str(plan.digest), BO, "")
         with pytest.raises(LLMCoreError):  # again, and by breaking the glass
@@ -266,14 +266,14 @@ async def test_no_changed_field_of_an_approved_plan_runs(tmp_path: Path) -> None
     async with stage(tmp_path) as before:
         sample = await chain(before, 0)
         approved = await before.rooms.approvals.approve(sample.plan_id, str(sample.digest), ANNA, "fine")
-        flips = [place for place in places(plan_json(approved)) if place not in NOT_READ]
+        flips = [place for place in places(stored_plan_json(approved)) if place not in NOT_READ]
         assert len(flips) > 75
         for number, place in enumerate(flips, 1):
             plan = await chain(before, number)
             decided = await before.rooms.approvals.approve(plan.plan_id, str(plan.digest), ANNA, "fine")
             if number % 2:  # its run was stored already, so the queue has it
                 await before.rooms.store.run_put(begun(decided, f"rn_{number}"))
-            tamper(tmp_path, plan, with_other(plan_json(decided), place))
+            tamper(tmp_path, plan, with_other(stored_plan_json(decided), place))
     async with stage(tmp_path) as after:
         await after.session.recover()
         for run in await after.rooms.store.run_list(statuses=[PlanStatus.RUNNING], limit=1000):
@@ -295,7 +295,7 @@ async def test_forged_plan_that_runs_is_stopped_by_the_restart(tmp_path: Path) -
         half = replace(ran, status=PlanStatus.RUNNING)
         half = half.with_step(replace(half.steps[1], state=StepState.PENDING))
         assert await before.rooms.store.plan_swap(before.rooms.approvals.sealed(half), ran)
-        document = plan_json(await plan_now(before, plan))
+        document = stored_plan_json(await plan_now(before, plan))
         document["steps"].append({**document["steps"][1], "id": "s3", "params": {"module": "payroll"}})
         tamper(tmp_path, plan, document)
         await unclosed(before, plan.run_id)

@@ -10,11 +10,13 @@ import asyncio
 import hashlib
 import logging
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import procrastinate
 import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.schema import SchemaManager
 from psycopg.conninfo import conninfo_to_dict
@@ -36,6 +38,7 @@ SWEEPS = 3
 TABLES = SchemaManager.get_schema()
 SCHEMA = f"llmcore_queue_{hashlib.sha256(TABLES.encode()).hexdigest()[:8]}"
 """Holds the tables of this version of procrastinate; another version has a schema of its own."""
+_AT_ONCE = datetime.fromtimestamp(0, UTC)
 _LOCK = 0x6C6C6D04
 _LOST = (exceptions.ProcrastinateException, psycopg.Error, OSError, TimeoutError)
 
@@ -47,6 +50,28 @@ class _HandOver(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         return RetryDecision(retry_in={"seconds": int(AGAIN_S)}, queue=SHARED)
+
+
+class _Claims(JobManager):
+    """What the library's worker writes at the end of a job, where the job may be another node's by now.
+
+    Where it cannot be written the job counts as a dead node's, and whoever takes it finds that nothing is left to do.
+    """
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        with suppress(exceptions.ConnectorException):
+            await super().finish_job(job, status, delete_job)
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        with suppress(exceptions.ConnectorException):
+            await super().retry_job(job, retry_at, priority, queue, lock)
 
 
 class ProcrastinateQueue:
@@ -86,7 +111,10 @@ class ProcrastinateQueue:
         connector = procrastinate.PsycopgConnector(
             conninfo=url, kwargs=options, min_size=1, max_size=4, timeout=ANSWER_S
         )
+        for noisy in ("procrastinate", "psycopg.pool"):  # what they would say of a lost connection is said here
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         self._app = procrastinate.App(connector=connector)
+        self._app.job_manager = _Claims(connector)
         self._task = self._app.task(name=TASK, retry=_HandOver())(self._job)
 
     @property
@@ -101,8 +129,6 @@ class ProcrastinateQueue:
 
     async def start(self, handler: SegmentHandler) -> None:
         """Make the tables on first use, begin to work; segments that no living node works are handed out first."""
-        for noisy in ("procrastinate", "psycopg.pool"):  # what they would say of a lost connection is said here
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         try:
             await make_tables(self._url)
             await self._app.open_async()
@@ -252,8 +278,10 @@ class ProcrastinateQueue:
         self._seen = set(others)
 
     async def _take(self, job: Job) -> None:
+        if job.id is None:
+            return
         try:
-            await self._app.job_manager.retry_job(job, queue=self._node)
+            await self._app.job_manager.retry_job_by_id_async(job.id, retry_at=_AT_ONCE, queue=self._node)
         except exceptions.UniqueViolation:  # the segment was asked for again meanwhile
             await self._app.job_manager.finish_job(job, Status.ABORTED, delete_job=True)
         except exceptions.ConnectorException:

@@ -146,7 +146,8 @@ class Built:
     """What `/stats` tells."""
 
     async def stop(self, grace_s: float) -> None:
-        """Stop listening, then everything else."""
+        """Begin no further step, stop listening, then everything else."""
+        self.house.session.leave()
         await self.server.stop(grace_s)
         await self.house.stop(grace_s)
 

@@ -89,6 +89,8 @@ async def nodes(folder: Path, url: str, count: int) -> AsyncIterator[Nodes]:
             await stack.enter_async_context(started(server))
             server.tokens = servers[0].tokens  # one installation: a token is good at each node
         yield Nodes(servers, folder)
+    for server in servers:
+        assert b"Traceback" not in server.said, server.said.decode()
 
 
 def step(number: int, mark: str, gate: str = "open") -> dict[str, Any]:

@@ -269,7 +269,7 @@ def test_hours_and_days_are_those_of_the_policys_zone() -> None:
 
 def test_attributes_of_the_settings_are_facts_and_typed() -> None:
     """The settings go before what an intent tells; a wrong type anywhere stops the start."""
-    targets = {
+    targets: dict[str, dict[str, Any]] = {
         "web": {"team": "core", "level": 2, "old": True, "owner": "bo", "kind": "http", "weight": 1.5},
         "db": {"level": 3},
     }
@@ -283,7 +283,8 @@ def test_attributes_of_the_settings_are_facts_and_typed() -> None:
     strange = Preview(targets=("new",), attributes={"team": 3})
     wrong = judge.verdict(replace(step("start_it"), preview=strange), ANNA, CHAT)
     assert (wrong.decision, wrong.reason) == (Decision.DENY, "The policy could not be evaluated, so the answer is no.")
-    for clash in ({"a": {"team": "x"}, "b": {"team": 3}}, {"a": {"production": "yes"}}):
+    clashes: list[dict[str, dict[str, Any]]] = [{"a": {"team": "x"}, "b": {"team": 3}}, {"a": {"production": "yes"}}]
+    for clash in clashes:
         with pytest.raises(PolicyError, match="LLMCORE_SYSTEM__TARGETS"):
             types_of_attributes(clash)
 

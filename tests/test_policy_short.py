@@ -135,6 +135,15 @@ class Asked:
         return judge.verdict(step, Principal(name=self.name, role=self.role), origin, self.approvals, self.confidence)
 
 
+WORDS: Mapping[str, Mapping[str, Any]] = {
+    "yes": {},
+    "no": {"never": True},
+    "ask": {"ask": 1},
+    "own": {"own": True},
+    "3 approvals": {"ask": 3},
+}
+
+
 @dataclass
 class Meaning:
     """What the lines together want for one question."""
@@ -146,8 +155,7 @@ class Meaning:
 
     def line(self, value: Any, asked: Asked) -> None:
         """One line that counts."""
-        words = {"yes": {}, "no": {"never": True}, "ask": {"ask": 1}, "own": {"own": True}, "3 approvals": {"ask": 3}}
-        terms = value if isinstance(value, dict) else words[value]
+        terms: Mapping[str, Any] = value if isinstance(value, dict) else WORDS[value]
         self.denied |= terms.get("never", False) or not fits(terms, asked)
         people = terms.get("ask", 0)
         if people > asked.approvals:

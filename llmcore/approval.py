@@ -143,7 +143,12 @@ class Approvals:
         async with self.refusals("plan.edit", principal, plan_id=plan.plan_id, digest_before=plan.digest):
             stored = await self._decided(plan.plan_id, principal, replaced)
         await self.audit.record(
-            "plan.edit", principal, plan_id=plan.plan_id, digest_before=plan.digest, digest=stored.digest
+            "plan.edit",
+            principal,
+            plan_id=plan.plan_id,
+            digest_before=plan.digest,
+            digest=stored.digest,
+            diff=list(diff),
         )
         return stored
 

@@ -152,6 +152,7 @@ def check_story(found: list[dict[str, Any]], run: Mapping[str, Any]) -> None:
     assert all(facts["digest"].startswith("sha256:") for facts in proposals)
     edit = by_action["plan.edit"]["facts"]
     assert (edit["digest"], edit["digest_before"]) != (edit["digest_before"], edit["digest"])
+    assert "timeout_s" in str(edit["diff"])
     assert approve["facts"]["digest"] == edit["digest"] == by_action["step.begin"]["facts"]["digest"]
     assert by_action["plan.reject"]["facts"]["reason"] == "not today"
     assert by_action["plan.approve.refused"]["facts"]["digest"] == edit["digest_before"]

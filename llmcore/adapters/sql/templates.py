@@ -19,7 +19,8 @@ class Templates(Base):
         number = select(func.coalesce(func.max(table.c.number), 0) + 1).scalar_subquery()
         if replaces is None:
             put = self._database.insert(table).values(name=template["name"], number=number, document=text)
-            return await self._write(lambda connection: connection.execute(put.on_conflict_do_nothing()).rowcount) == 1
+            add = put.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+            return await self._write(lambda connection: connection.execute(add).rowcount) == 1
         same = (table.c.name == template["name"]) & (table.c.document == dumps(replaces, canonical=True))
         swap = update(table).where(same).values(number=number, document=text)
         return await self._write(lambda connection: connection.execute(swap).rowcount) == 1

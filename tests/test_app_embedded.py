@@ -9,7 +9,7 @@ import pytest
 
 from llmcore.api import Caller
 from llmcore.app import embedded
-from llmcore.app.embedded import DATA_DIR, HostNames, build_embedded, guest_catalog, names_in
+from llmcore.app.embedded import DATA_DIR, Embedded, HostNames, build_embedded, guest_catalog, names_in
 from llmcore.errors import Unavailable
 from llmcore.plan import Effect, Preview, Principal, Undo
 from llmcore.ports import Call
@@ -130,6 +130,19 @@ def _refuse() -> Any:
     raise Unavailable("not now")
 
 
+async def _allow_from_now_on(inside: Embedded) -> None:
+    """Our own pack of standing rules works beside the host's intents, hidden like anywhere."""
+    caller = Caller(ANNA)
+    step = {"intent": "restart_target", "params": {"module": "nginx"}}
+    plan = await inside.api.call("chain", {"steps": [step]}, caller)
+    rule = await inside.api.call("policy_allow", {"plan_id": plan["plan_id"]}, caller)
+    decision = {"plan_id": rule["plan_id"], "digest": rule["digest"]}
+    approved = await inside.api.call("plan_approve", decision, caller)
+    await inside.house.session.settled(approved["plan"]["run_id"])
+    rules = (await inside.api.call("policy_rules", {}, caller))["rules"]
+    assert [(found["intent"], found["target"]) for found in rules] == [("restart_target", "nginx")]
+
+
 @pytest.mark.asyncio
 async def test_it_is_built_from_what_the_host_hands_over(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below its configuration are the environment and, for data, a folder that no server of ours uses."""
@@ -146,6 +159,7 @@ async def test_it_is_built_from_what_the_host_hands_over(data_dir: Path, monkeyp
             listed = await inside.api.call("intents_list", {}, Caller(ANNA))
             assert [intent["name"] for intent in listed["intents"]][:2] == ["list_targets", "restart_target"]
             assert await inside.house.base.store.user_list() == []
+            await _allow_from_now_on(inside)
             await inside.close()
         assert (folder / "llmcore.db").exists()
     async with asyncio.TaskGroup() as tasks:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from llmcore.adapters.divided import DividedCaller
 from llmcore.adapters.local import SystemClock
+from llmcore.adapters.packs import PackCaller
 from llmcore.api import Api
 from llmcore.api.core import RPCS
 from llmcore.app.build import HostSide, House, build_house
 from llmcore.app.options import config_folder
 from llmcore.app.reserve import Reserve
 from llmcore.app.upkeep import clean_daily, recover_often, watch_disk, watch_orders
-from llmcore.catalog import Catalog, load_folder
+from llmcore.catalog import Catalog, load_folder, load_packs
 from llmcore.catalog.checks import NAME
 from llmcore.errors import LLMCoreError
 from llmcore.intent import Effect, Intent
@@ -80,11 +82,15 @@ async def build_embedded(
         tasks: group that everything runs in until `close`.
     """
     settings = await asyncio.to_thread(load, conf={"data_dir": DATA_DIR, **conf})
-    catalog = await asyncio.to_thread(guest_catalog, settings, intents)
+    own = [intent for intent in await asyncio.to_thread(list, load_packs()) if not intent.offered]
+    catalog = Catalog([*await asyncio.to_thread(guest_catalog, settings, intents), *own])
+    services: dict[str, Any] = {}
     clock = SystemClock()
     names = HostNames(caller, clock, tasks, {name: intent for name, intent in LISTS.items() if intent in catalog})
-    side = HostSide(catalog=catalog, caller=caller, vocabulary=names.known, close=names.close)
+    divided = DividedCaller(PackCaller(catalog, services), {intent.name for intent in own}, caller)
+    side = HostSide(catalog=catalog, caller=divided, vocabulary=names.known, close=names.close)
     house = await build_house(settings, tasks, clock, side, Reserve(settings.data_dir))
+    services["policy"] = house.base.standing  # only now is there a store
     await names.look()
     await house.begin()
     background = {
@@ -93,6 +99,7 @@ async def build_embedded(
         "upkeep": clean_daily(house),
         "recover": recover_often(house),
         "orders": watch_orders(house),
+        "rules": house.base.standing.watch(),
     }
     return Embedded(house, [tasks.create_task(work, name=name) for name, work in background.items()])
 

@@ -84,7 +84,7 @@ class Api:
             first = fields[0]
             misfit = BadParams(f"{name}: {first['pointer'].lstrip('/') or 'params'} {first['message']}.", fields)
             if name in _DECIDING:
-                self._core.audit.note(
+                await self._core.audit.record(
                     f"{_DECIDING[name]}.refused", caller.principal, error=misfit.code, why=str(misfit)
                 )
             raise misfit

@@ -1,4 +1,4 @@
-"""A run of months ago is planned again, on a real server: with the model gone, under other rules, as a case for eval."""
+"""A run of months ago is planned again on a real server: the model gone, under other rules, as a case for eval."""
 
 import asyncio
 import json
@@ -136,7 +136,7 @@ async def test_another_policy_and_another_catalogue_are_told(prepared: Killable,
 
 
 async def test_runs_without_a_model_are_replayed_too(prepared: Killable, vendor: VendorServer) -> None:
-    """Of the local matcher, of the plan cache; a chain has no words to plan from."""
+    """Of the local matcher, of the plan cache, of a template that is gone since; a chain has no words to plan from."""
     async with started(prepared) as server:
         local, end = await asked(server, "restart web")
         assert end["result"]["answered_by"] == "local"
@@ -145,10 +145,15 @@ async def test_runs_without_a_model_are_replayed_too(prepared: Killable, vendor:
         remembered, end = await asked(server, WORDS)
         assert end["result"]["answered_by"] == "cache"
         question, _ = await asked(server, "what is the meaning of life?")
-        for run_id in (local, remembered, question):
+        peer = await server.peer()
+        steps = [{"id": "s1", "intent": "restart_target", "params": {"module": "web"}}]
+        await data_of(peer, "template_save", {"name": "dance", "steps": steps, "examples": ["do the dance"]})
+        template, end = await asked(server, "do the dance")
+        assert end["result"]["answered_by"] == "template"
+        await data_of(peer, "template_delete", {"name": "dance"})
+        for run_id in (local, remembered, question, template):
             assert (await replayed(server, run_id))[1]["differences"] == []
         assert len(vendor.requests) > requests, "the question went to the model"
-        peer = await server.peer()
         steps = [{"id": "s1", "intent": "get_cpu_stats", "params": {}}]
         chain = await data_of(peer, "chain", {"steps": steps, "mode": "run"})
         code, said = await command(server, "replay", chain["run_id"])

@@ -412,6 +412,7 @@ def when(condition: str) -> str:
         ),
         ('context.origin == "chat"', {"origin": "alert"}, "Asked for by chat."),
         ("!context.tainted", {"tainted": True}, "If no untrusted text had a part in the plan."),
+        ('context.origin == "api"', {"origin": "alert"}, "Asked for by api."),
         ('principal.role == "admin"', {}, "Asked by the role admin."),
         ("principal is User", {"actor": Principal(name="n", role="admin", kind="node")}, "Asked by a person."),
         (
@@ -443,6 +444,17 @@ def test_denial_by_several_rules_gets_one_after_the_other_out_of_the_way() -> No
     )
     for _ in range(2):
         assert "an admin can add one" in denial(many.replace("action,", 'action == Action::"scale_it",'), step=scaled())
+
+
+def test_where_nothing_helps_only_another_rule_does() -> None:
+    """An origin that nobody can choose, a level that no agent has."""
+    agent = Principal(name="bot", role="admin", kind="agent", autonomy=4)
+    for condition, facts in (
+        ('context.origin == "bus"', {}),
+        ("principal is Agent && principal.autonomy > 9", {"actor": agent}),
+        ("context.approvals == 5 && context.approvals == 6", {}),
+    ):
+        assert denial(when(condition), **facts).startswith("A policy rule that permits restart_it for the role ")
 
 
 def test_numbers_among_the_params_are_tried() -> None:

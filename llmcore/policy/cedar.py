@@ -151,7 +151,7 @@ class Policy:
     def _asks(self, intent: str, actor: Principal, facts: Facts, answers: tuple[Answer, Answer]) -> Verdict:
         """Ask as many people, of such roles, as the strictest of the rules that ask."""
         now, approved = answers
-        asking = [*(rule for rule in approved.rules if "context.approvals" in rule.uses), *now.rules]
+        asking = [*(rule for rule in approved.rules if rule.asks), *now.rules]
         needed = max((rule.approvers for rule in asking), default=1)
         known = {count for rule in asking for count in rule.numbers.get("context.approvals", ()) if count > needed}
         for count in (needed, *sorted(known)) if known else ():

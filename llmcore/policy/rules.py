@@ -52,6 +52,8 @@ class Rule:
     """Fact -> the whole numbers at which an answer may be another one than just before them."""
     targets: frozenset[str]
     """Targets that it names."""
+    asks: bool
+    """It has a say in who approves: it speaks of approvals, or is annotated so."""
     reason: str = ""
     approvers: int = 1
     roles: tuple[str, ...] = ()
@@ -246,6 +248,7 @@ def _rule(policy_id: str, line: int, document: Mapping[str, Any], known: _Known,
         uses=frozenset(reader.uses),
         numbers={fact: tuple(sorted(values)) for fact, values in reader.numbers.items()},
         targets=frozenset(targets),
+        asks="context.approvals" in reader.uses or not {"approvers", "role", "excludes"}.isdisjoint(notes),
         reason=notes.get("reason", ""),
         approvers=int(notes.get("approvers", "1")),
         roles=tuple(role for role in ROLES if role in _names(notes.get("role", ""))),

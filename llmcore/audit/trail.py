@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -23,8 +24,10 @@ RETRY_DELAY_S = 1.0
 NOTES_LIMIT = 10_000
 SUMMARY_CHARS = 300
 """How much of a result a record shows."""
-SUMMARISED_BYTES = 65_536
-"""Results that are larger are only told by hash and size."""
+SUMMARY_TEXT = 1_000
+"""Texts of a result that are longer are only told by their length."""
+SUMMARY_ITEMS = 5
+"""How many items of a list, and four times as many keys of an object, a summary is made of."""
 
 _VERSIONED = ("intent", "plan.", "run.segment", "step.begin", "step.refused")
 """Beginnings of the actions that a catalogue and a policy took part in."""
@@ -110,12 +113,10 @@ class Audit:
         }
 
     def _told(self, result: Any) -> dict[str, Any]:
-        """Hash, size and beginning of a result; secrets are taken out before it is cut, so that none is cut in two."""
+        """Hash, size and beginning of a result; secrets are taken out before any text is cut, so none is cut in two."""
         text = canonical(result)
-        summary = None
-        if len(text) <= SUMMARISED_BYTES:
-            shown = canonical(self._redact(result)).decode()
-            summary = shown if len(shown) <= SUMMARY_CHARS else f"{shown[:SUMMARY_CHARS]}…"
+        shown = canonical(self._redact(_outline(result))).decode()
+        summary = shown if len(shown) <= SUMMARY_CHARS else f"{shown[:SUMMARY_CHARS]}…"
         return {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text), "summary": summary}
 
     def _write_notes_in(self, delay_s: float) -> None:
@@ -151,6 +152,18 @@ class Audit:
         if not self.lost:
             _log.error("audit notes are lost: the store takes none", extra={"action": "audit_lost"})
         self.lost += notes
+
+
+def _outline(value: Any) -> Any:
+    """The beginning of a JSON value, with whole texts or none."""
+    if isinstance(value, str):
+        return value if len(value) <= SUMMARY_TEXT else f"({len(value)} characters)"
+    if isinstance(value, Mapping):
+        return {str(key): _outline(inner) for key, inner in islice(value.items(), 4 * SUMMARY_ITEMS)}
+    if isinstance(value, list | tuple):
+        more = len(value) - SUMMARY_ITEMS
+        return [*map(_outline, value[:SUMMARY_ITEMS]), *([f"({more} more)"] if more > 0 else [])]
+    return value
 
 
 def canonical(value: Any) -> bytes:

@@ -54,6 +54,7 @@ async def test_a_plan_is_saved_and_filled_with_other_values(tmp_path: Path) -> N
         saved = await templates.save(asked(title="A shop", examples=["open {name}"]), BO, plan)
         assert saved.params == {"name": {"type": "string", "description": "of the shop", "pattern": "^[a-z]+$"}}
         assert saved.steps[0]["params"] == {"module": {"$join": ["web@", {"$param": "name"}]}}
+        assert (await templates.save(asked("short", params={"name": "shop"}), BO, plan)).steps == saved.steps
         assert (saved.owner, saved.owner_role, saved.tainted, saved.intents) == (
             "bo",
             "developer",

@@ -30,6 +30,9 @@ _INSIDE = frozenset("/~@+%_.:=#-")
 _EDGE = frozenset("/~@+%_")
 """And what it may begin and end with: neither a sentence's punctuation nor the dash of an option."""
 _COURTESY = frozenset({"please"})
+_QUOTES = frozenset("'`")
+"""Beside double quotes, which may hold several words."""
+_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 Values = Mapping[str, Any]
 """Name of a param -> text, number or truth value."""
@@ -157,7 +160,8 @@ class _Piece:
 class Shape:
     """A text with `{slot}`s and the steps that it means: the same words with other values mean the same steps.
 
-    A slot takes one word, or a text in double quotes; all other words have to be there, in this order, and no more.
+    A slot takes one word, quoted or not, or a text in double quotes; one for integers also the name of a small number.
+    All other words have to be there, in this order, and no more.
     """
 
     text: str
@@ -220,13 +224,16 @@ class Shape:
         if text is None or len(text) > MAX_VALUE:
             return None
         if kind == "integer":
-            return int(text) if _INTEGER.fullmatch(text) else None
+            counted = _COUNTS.index(text.casefold()) if text.casefold() in _COUNTS else None
+            return int(text) if _INTEGER.fullmatch(text) else counted
         if kind == "number":
             return float(text) if _NUMBER.fullmatch(text) else None
         if kind == "boolean":
             return {"true": True, "false": False}.get(text.casefold())
         if len(text) > 2 and text[0] == text[-1] == '"':
             return text[1:-1] if text.isprintable() else None
+        if len(text) > 2 and text[0] == text[-1] and text[0] in _QUOTES:
+            text = text[1:-1]
         return text if _is_bare(text) else None
 
 

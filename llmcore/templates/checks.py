@@ -54,7 +54,9 @@ def made_template(asked: Mapping[str, Any], steps: Sequence[Any], catalog: Catal
     flat = _flat(steps)
     if not flat or not all(isinstance(step, Mapping) and isinstance(step.get("params", {}), Mapping) for step in flat):
         catalog.steps(flat)  # refuses them, and says why
-    specs: Mapping[str, Mapping[str, Any]] = asked.get("params", {})
+    specs = {
+        name: spec if isinstance(spec, Mapping) else {"value": spec} for name, spec in asked.get("params", {}).items()
+    }
     values = {name: spec["value"] for name, spec in specs.items() if "value" in spec}
     _check_values(values)
     open_steps = generalise(flat, values)

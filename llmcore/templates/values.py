@@ -16,12 +16,12 @@ _LIMIT = {"type": "number"}
 NAME_SCHEMA: Mapping[str, Any] = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"}
 TITLE_SCHEMA: Mapping[str, Any] = {"type": "string", "maxLength": 200}
 DESCRIPTION_SCHEMA: Mapping[str, Any] = {"type": "string", "maxLength": 2_000}
-PARAMS_SCHEMA: Mapping[str, Any] = {
+PARAMS_SCHEMA: Mapping[str, Any] = {  # of each param all of this, or its value in the plan alone
     "type": "object",
     "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,31}$"},
     "maxProperties": 20,
     "additionalProperties": {
-        "type": "object",
+        "type": ["object", "string", "integer", "number", "boolean"],
         "properties": {
             "value": {**_SCALAR, "description": "What it is in the plan: each occurrence there becomes the param"},
             "description": {"type": "string", "maxLength": 500},

@@ -59,8 +59,9 @@ export function isSimple(plan, user, intents) {
 export const asksApproval = (plan) =>
   isOpen(plan) && !plan.steps.some((/** @type {any} */ step) => step.state === "unknown");
 
-/** @param {any} plan @param {string} user */
-const isExcluded = (plan, user) => !!plan.approval?.excludes_requester && plan.requester?.name === user;
+/** Who asked for a plan or changed it is not who looks at it, where policy wants that. @param {any} plan @param {string} user */
+const isExcluded = (plan, user) =>
+  !!plan.approval?.excludes_requester && [plan.requester?.name, plan.edited_from?.by].includes(user);
 
 /** @param {any} plan @param {string} user */
 const hasVoted = (plan, user) => (plan.approval?.given ?? []).some((/** @type {any} */ vote) => vote.by === user);
@@ -80,7 +81,10 @@ export function hindrance(plan, { name, role }) {
   if (role === "observer") return "Your role may look, not approve. A developer or administrator can.";
   if (roles.length && !roles.includes(role))
     return `Policy wants the approval of a person with the role ${roles.join(" or ")}.`;
-  if (isExcluded(plan, name)) return "You asked for this plan, and policy wants somebody else to approve it.";
+  if (isExcluded(plan, name)) {
+    const did = plan.requester?.name === name ? "asked for" : "changed";
+    return `You ${did} this plan, and policy wants somebody else to approve it.`;
+  }
   const left = approvalsLeft(plan);
   if (hasVoted(plan, name) && left > 0) {
     return `You approved. ${left} more ${left === 1 ? "approval is" : "approvals are"} needed, of other people.`;

@@ -346,7 +346,7 @@ def test_texts_differ_line_by_line(panel: Panel) -> None:
 def test_steps_differ_field_by_field(panel: Panel) -> None:
     """Added, removed, changed, with both sides; the order of keys is no difference."""
     script = """async ([a, b]) => (await import("/static/app/plan-diff.js")).stepChanges(a, b)"""
-    kept = {"id": "s1", "intent": "x", "params": {"a": {"k": 1, "l": 2}}, "needs": [], "preview": None}
+    kept: dict[str, Any] = {"id": "s1", "intent": "x", "params": {"a": {"k": 1, "l": 2}}, "needs": [], "preview": None}
     same = {**kept, "params": {"a": {"l": 2, "k": 1}}}
     old = {"id": "s2", "intent": "x", "params": {}, "preview": {"targets": ["t"], "blast": 1}}
     new = {"id": "s2", "intent": "x", "params": {}, "preview": {"targets": ["t", "u"], "blast": 2}}

@@ -1,6 +1,6 @@
 """llmcore.api: "allow this from now on", what is allowed so, and withdrawing it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest_asyncio
 from llmcore.api import Api, Caller
 from llmcore.catalog import load_packs
 from llmcore.errors import ApprovalRequired, BadParams, Conflict, Forbidden, NotFound, Unavailable
+from llmcore.plan import Preview, Principal
 from llmcore.ports import Call
 from llmcore.standing import StandingRules
 from tests.rooms import ANNA, BO, INTENTS, OLGA
@@ -104,3 +105,32 @@ async def test_host_without_the_pack_says_so(desk: Desk) -> None:
     for intent, params in (("policy_rules", {}), ("policy_withdraw", {"rule_id": "rl_1"})):
         with pytest.raises(Unavailable, match="not set up"):
             await plain.call(intent, params, Caller(ANNA, desk.play.watcher))
+
+
+OWN = """
+@id("own") @reason("Only on what is one's own.")
+permit (principal, action, resource) when { resource.owner == principal.name };
+@id("reads") permit (principal, action in Action::"read", resource);
+"""
+
+
+async def test_owner_is_known_by_the_preview_alone(tmp_path: Path) -> None:
+    """Nobody is refused before it has looked; what is another's is refused before anybody is asked."""
+    async with stage(tmp_path, policy=OWN) as play:
+        owners = {"mine": "bo", "yours": "anna"}
+
+        async def preview(intent: str, params: Mapping[str, Any], principal: Principal) -> Preview:
+            return Preview(targets=(params["module"],), attributes={"owner": owners[params["module"]]})
+
+        play.rooms.host.hooks["preview"] = preview
+        desk = Desk(play)
+        assert (await desk.call("stop_it", {"module": "mine"}, BO))["ok"] is True
+        for ask in (
+            desk.call("stop_it", {"module": "yours"}, BO),
+            desk.call("chain", {"steps": [{"intent": "stop_it", "params": {"module": "yours"}}]}, BO),
+        ):
+            with pytest.raises(Forbidden, match=r"on what it would touch: No rule allows stop_it") as refused:
+                await ask
+            assert refused.value.details["rules"] == []
+            assert refused.value.details["would_allow"] == "On what belongs to bo."
+        assert [params for _, params in play.rooms.host.calls] == [{"module": "mine"}]

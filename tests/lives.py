@@ -127,7 +127,12 @@ class Lives:
     def _wire(self, play: Stage) -> None:
         """Put the fuse between the rooms and the store."""
         store, fuse = play.rooms.store, self._fuse
-        ways = {"_write": fuse.write, "_read": fuse.read, "audit_submit": fuse.submit, "recording_submit": fuse.submit}
+        ways: dict[str, Callable[..., Any]] = {
+            "_write": fuse.write,
+            "_read": fuse.read,
+            "audit_submit": fuse.submit,
+            "recording_submit": fuse.submit,
+        }
         for name, way in ways.items():
             setattr(store, name, _through(way, getattr(store, name)))
 

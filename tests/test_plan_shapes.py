@@ -182,7 +182,7 @@ def test_more_words_never_match(more: str, place: int) -> None:
     said = ["restart", "nginx", "on", "nginx", "now"]
     text = " ".join([*said[:place], more, *said[place:]])
     if shape.match(text) is not None:
-        assert more.casefold().strip(" .!") in ("", "please") or not more.strip() or not more.split()
+        assert all(word.strip(".!") in ("", "please") for word in more.casefold().split())
 
 
 @given(NAMES, st.integers(-(10**15) + 1, 10**15 - 1))

@@ -80,7 +80,7 @@ def test_nothing_that_is_added_gets_through(more: str, before: bool) -> None:
     cache = remembered("kindly restart nginx", restart("nginx"))
     text = f"{more} kindly restart nginx" if before else f"kindly restart nginx {more}"
     if recalled(cache, text) is not None:
-        assert not more.strip(" .!\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0").replace("please", "") or more.isspace()
+        assert all(word.strip(".!") in ("", "please") for word in more.casefold().split())
 
 
 @pytest.mark.parametrize("target", ["nginx", "redis", "REDIS", "web"])

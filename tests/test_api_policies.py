@@ -134,3 +134,4 @@ async def test_owner_is_known_by_the_preview_alone(tmp_path: Path) -> None:
             assert refused.value.details["rules"] == []
             assert refused.value.details["would_allow"] == "On what belongs to bo."
         assert [params for _, params in play.rooms.host.calls] == [{"module": "mine"}]
+        assert (await play.rooms.actions()).count("plan.denied") == 2

@@ -14,7 +14,7 @@ from uuid import uuid4
 from llmcore import events
 from llmcore.approval import check_editable
 from llmcore.errors import Conflict, Forbidden, NotFound, TimedOut
-from llmcore.executor import RETRY, as_it_runs, as_journaled
+from llmcore.executor import RETRY, as_it_runs, as_journaled, refused_json
 from llmcore.plan import TERMINAL, Plan, PlanStatus, Principal, Step, StepState, step_diff
 from llmcore.ports import Attempt, Conversation, Queue, Run, rfc3339
 from llmcore.session.keeping import Held, Keeper
@@ -22,7 +22,7 @@ from llmcore.session.orders import Standing
 from llmcore.session.segments import Segments
 from llmcore.session.space import admit
 from llmcore.session.starting import Starter
-from llmcore.session.trail import chat_facts, tell_plan
+from llmcore.session.trail import chat_facts, facts_of, tell_plan
 from llmcore.session.worker import Worker
 from llmcore.streams import Topics
 
@@ -113,11 +113,11 @@ class Session:
         admit(judged, self._do.proposer.catalog, self._do.store)
         asks = self._do.proposer.asks(judged)
         reads = self._do.proposer.first_reads(judged) if asks else frozenset()
+        sealed = None if reads else await self._sealed(judged)
         await self._topics.open(plan.topic, plan.conversation_id, plan.requester)
         if conversation is not None:
             await self._do.understanding.conversations.touch(conversation)
-        if not reads:
-            sealed = await self._do.proposer.sealed(judged, {})
+        if sealed is not None:
             await tell_plan(self._do.audit, sealed)
             await self._do.store.plan_put(sealed)
             self._starter.show(sealed)
@@ -128,6 +128,15 @@ class Session:
             await self._do.store.plan_put(prepared)
             started = await self._starter.start(prepared)
         return await self._after(started.run_id or "", started)
+
+    async def _sealed(self, judged: Plan) -> Plan:
+        """The plan with previews; one that policy or a boundary refuses for what they show is told to the trail."""
+        try:
+            return await self._do.proposer.sealed(judged, {})
+        except Forbidden as refused:
+            facts = facts_of(judged) | {"error": refused_json(refused)}
+            await self._do.audit.record("plan.denied", judged.requester, **facts)
+            raise
 
     async def _after(self, run_id: str, plan: Plan) -> Plan:
         with suppress(TimedOut):

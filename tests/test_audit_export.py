@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.audit import GENESIS, Head, Verification, export_lines, link, verify, verify_lines
@@ -34,6 +34,7 @@ def texts(records: list[dict[str, Any]]) -> list[str]:
     return [json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for record in records]
 
 
+@settings(deadline=None)
 @given(st.lists(RECORD, min_size=1, max_size=8))
 def test_an_untouched_export_is_right(records: list[dict[str, Any]]) -> None:
     """Whatever the records hold; each line is JSON with `seq`, `hash` and the record as an object."""
@@ -59,6 +60,7 @@ TAMPERINGS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(RECORD, min_size=2, max_size=8), TAMPERINGS)
 def test_every_tampering_with_the_table_is_found_there_and_in_an_export(
     records: list[dict[str, Any]], done: Tampering
@@ -89,6 +91,7 @@ def test_every_tampering_with_the_table_is_found_there_and_in_an_export(
         assert exported.first_bad == checked.first_bad
 
 
+@settings(deadline=None)
 @given(st.lists(RECORD, min_size=2, max_size=8), TAMPERINGS, st.data())
 def test_every_tampering_with_an_export_is_found(
     records: list[dict[str, Any]], done: Tampering, data: st.DataObject

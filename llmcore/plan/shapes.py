@@ -173,9 +173,7 @@ class Shape:
     def __post_init__(self) -> None:
         """Take the text apart; BadParams if it cannot be matched without guessing."""
         object.__setattr__(self, "pieces", tuple(map(self._piece, tokens(self.text))))
-        if len(self.text) > MAX_TEXT or not any(
-            piece.slot is None and any(map(str.isalpha, piece.before)) for piece in self.pieces
-        ):
+        if not any(piece.slot is None and any(map(str.isalpha, piece.before)) for piece in self.pieces):
             raise _unclear(self.text, "needs a word of its own beside its slots")
 
     def _piece(self, token: str) -> _Piece:
@@ -189,11 +187,6 @@ class Shape:
             raise _unclear(self.text, f"has a slot {{{slot[1]}}} that is not a param")
         return _Piece(token[: slot.start()], slot[1], token[slot.end() :])
 
-    @staticmethod
-    def words(text: str) -> int:
-        """How many words have to match, or have to be there to be matched; 0 for a text that is too long."""
-        return len(tokens(text)) if len(text) <= MAX_TEXT else 0
-
     def says_same(self, other: "Shape") -> bool:
         """True if both have the same words, with slots at the same places, whatever those are called."""
         return len(self.pieces) == len(other.pieces) and all(
@@ -203,7 +196,10 @@ class Shape:
 
     def match(self, text: str) -> dict[str, Any] | None:
         """The values of the slots where the text has this shape, else None. A value twice has to be the same twice."""
-        said = tokens(text) if len(text) <= MAX_TEXT else []
+        return self.fits(tokens(text))
+
+    def fits(self, said: Sequence[str]) -> dict[str, Any] | None:
+        """The same for the `tokens` of a text, which many shapes are tried on."""
         if len(said) != len(self.pieces):
             return None
         found: dict[str, Any] = {}
@@ -240,9 +236,10 @@ class Shape:
 def tokens(text: str) -> list[str]:
     """The words of a text as shapes see them: what stands in quotes is one word.
 
-    Courtesies and the full stop of the last one are left out; never the mark of a question.
+    Courtesies and the full stop of the last one are left out; never the mark of a question. A text that is too long has
+    none.
     """
-    found: list[str] = _TOKEN.findall(text)
+    found: list[str] = _TOKEN.findall(text) if len(text) <= MAX_TEXT else []
     if found:
         found[-1] = found[-1].rstrip(".!")
     while found and found[-1].casefold() in (*_COURTESY, ""):

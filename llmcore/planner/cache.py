@@ -55,11 +55,11 @@ class PlanCache:
     def get(self, scope: Hashable, text: str, names: Names) -> tuple[DraftStep, ...] | None:
         """The steps of a remembered request of the same shape, with the values of this one; None if there is none."""
         best: tuple[int, tuple[Hashable, str], dict[str, Any]] | None = None
-        length = Shape.words(text)
+        said = tokens(text)
         for key, entry in self._entries.items():
-            if key[0] != scope or len(entry.shape.pieces) != length:
+            if key[0] != scope:
                 continue
-            values = self._values(entry, text, names)
+            values = self._values(entry, said, names)
             if values is not None and (best is None or len(values) < best[0]):
                 best = len(values), key, values
         if best is None:
@@ -127,8 +127,8 @@ class PlanCache:
         plain = read[0].kind == "word"
         return read[0].kind, plain and (read[0].known or read[0].fuzzy)
 
-    def _values(self, entry: _Entry, text: str, names: Names) -> dict[str, Any] | None:
-        values = entry.shape.match(text)
+    def _values(self, entry: _Entry, said: Sequence[str], names: Names) -> dict[str, Any] | None:
+        values = entry.shape.fits(said)
         if values is None:
             return None
         for name, slot in entry.slots.items():

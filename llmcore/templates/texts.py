@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from llmcore.catalog import Catalog
 from llmcore.errors import BadParams
-from llmcore.plan import Shape
+from llmcore.plan import Shape, tokens
 from llmcore.templates.checks import filled, shapes
 from llmcore.templates.values import Filled, Template
 
@@ -31,8 +31,9 @@ class Texts:
         Only those that are `trusted`. Values that do not fit mean nothing.
         """
         found: list[tuple[int, Filled]] = []
-        for template, shape in self._known.get(Shape.words(text), ()):
-            values = shape.match(text)
+        said = tokens(text)
+        for template, shape in self._known.get(len(said), ()):
+            values = shape.fits(said)
             if values is None or not trusted(template):
                 continue
             with suppress(BadParams):

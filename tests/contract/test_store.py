@@ -521,3 +521,33 @@ async def test_nodes_share_one_store(store_options: StoreOptions) -> None:
     assert told.count(True) == 20
     for node in nodes:
         await node.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("by", ["order", "other node"])
+async def test_no_step_begins_anywhere_once_it_must_not(store_options: StoreOptions, by: str) -> None:
+    """However many try at that moment: what the journal has when the order, or the lease, is given is all there is."""
+    nodes = await asyncio.gather(*(open_store(store_options) for _ in range(3)))
+    await nodes[0].run_put(run("r1"))
+    lease = await nodes[0].lease_take("r1", 2, "n1", 0)
+    began = asyncio.Event()
+
+    async def steps(node: SqlStore, name: str) -> None:
+        number = 0
+        while await node.attempt_begin(attempt(f"{name}{number}"), lease) is Begun.YES:
+            began.set()
+            number += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, node in enumerate(nodes):
+            for name in "abcde":
+                tasks.create_task(steps(node, f"{name}{number}."))
+        await began.wait()
+        if by == "order":
+            await nodes[0].order_stop("anna", "now", "fire", hold=False)
+        else:
+            assert await nodes[0].lease_take("r1", 2, "n2", 60)
+        known = await nodes[0].attempt_list("r1")
+    assert await nodes[0].attempt_list("r1") == known
+    for node in nodes:
+        await node.close()

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.kill_kit import Killable, data_of, run_until, started
+from tests.kill_kit import Killable, data_of, run_until
 from tests.peer import LIMIT_S, Peer
 from tests.servers import Postgres
 
@@ -84,11 +84,14 @@ async def nodes(folder: Path, url: str, count: int) -> AsyncIterator[Nodes]:
         server = Killable(own, environment=environment, model=MODEL)
         server.script("once.sh", SCRIPT.format(effects=folder / "effects", gates=folder / "gates"))
         servers.append(server)
-    async with AsyncExitStack() as stack:
+    try:
+        await servers[0].start()
+        await asyncio.gather(*(server.start() for server in servers[1:]))
         for server in servers:
-            await stack.enter_async_context(started(server))
             server.tokens = servers[0].tokens  # one installation: a token is good at each node
         yield Nodes(servers, folder)
+    finally:
+        await asyncio.gather(*(server.stop() for server in servers if server.running))
     for server in servers:
         assert b"Traceback" not in server.said, server.said.decode()
 

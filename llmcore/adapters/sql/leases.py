@@ -7,6 +7,7 @@ a number is never given twice.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, delete, exists, or_, select
@@ -138,7 +139,8 @@ class Leases(Base):
         return Orders(stop=stop_order(row.stop) if row.stop else None)
 
 
+@lru_cache(maxsize=4)
 def stop_order(text: str) -> StopOrder:
-    """An order as it is stored."""
+    """An order as it is stored; each step asks for the same one."""
     data = json.loads(text)
     return StopOrder(**{**data, "segments": frozenset(data["segments"])})

@@ -458,3 +458,27 @@ async def test_a_run_is_taken_back_by_rpc(desk: Desk) -> None:
     await desk.play.session.settled(now["run_id"])
     run = (await desk.call("run_get", {"run_id": run_id}))["run"]
     assert (run["status"], [step["state"] for step in run["steps"]]) == ("undone", ["undone"])
+
+
+async def test_frame_that_cannot_be_read_as_a_decision_is_in_the_trail(desk: Desk) -> None:
+    """Other RPCs' misfits are not."""
+    for intent in ("plan_approve", "plan_reject", "plan_get"):
+        with pytest.raises(BadParams):
+            await desk.call(intent, {"plan_id": 7})
+    actions = await desk.play.rooms.actions()
+    assert [action for action in actions if action.endswith(".refused")] == [
+        "plan.approve.refused",
+        "plan.reject.refused",
+    ]
+
+
+async def test_edit_answers_what_it_has_changed(desk: Desk) -> None:
+    """Step by step, and the plan remembers it."""
+    asked = await desk.call("chain", {"steps": [{"id": "s1", "intent": "stop_it", "params": NGINX}]})
+    steps = [{"id": "s1", "intent": "stop_it", "params": {"module": "shop"}}]
+    answer = await desk.call("plan_edit", {"plan_id": asked["plan_id"], "steps": steps})
+    assert answer["diff"][0]["fields"]["params.module"] == {"before": "nginx", "after": "shop"}
+    assert answer["plan"]["edited_from"]["diff"] == answer["diff"]
+    why = {"comment": "nobody else is there", "break_glass": True}
+    approved = await desk.call("plan_approve", {"plan_id": asked["plan_id"], "digest": answer["plan"]["digest"], **why})
+    assert approved["plan"]["approval"]["given"][0]["break_glass"]

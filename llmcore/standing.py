@@ -54,7 +54,7 @@ class StandingRules:
     async def active(self) -> Sequence[StandingRule]:
         """The rules that count now, those that end last first."""
         now = self._clock.now()
-        found = [StandingRule(**document) for document in await self._store.rule_list()]
+        found = [StandingRule.of(document) for document in await self._store.rule_list()]
         return [rule for rule in found if rule.expires_at > now]
 
     # --- what the pack asks for ---

@@ -131,7 +131,7 @@ def test_standing_rule_allows_exactly_what_it_says_until_it_ends() -> None:
     judge.use([])
     assert judge.policy.version == version
     assert judge.verdict(step("restart_it"), ANNA, CHAT).decision is Decision.ASK
-    assert StandingRule(**standing().json()) == standing()
+    assert StandingRule.of({**standing().json(), "of a newer version": 1}) == standing()
 
 
 def test_two_rules_hold_under_every_policy() -> None:

@@ -5,7 +5,7 @@ never beats a forbid: no text in a file is weakened by one.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from llmcore.policy.schema import KINDS, quoted
@@ -65,5 +65,10 @@ class StandingRule:
         )
 
     def json(self) -> dict[str, Any]:
-        """What is stored; `StandingRule(**document)` reads it back."""
+        """What is stored; `of` reads it back."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "StandingRule":
+        """A stored rule; what a newer version has added to it is left out."""
+        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})

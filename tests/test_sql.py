@@ -1,10 +1,12 @@
 """The SQL store when things go wrong: locks, full disks, servers that go away, foreign files."""
 
 import asyncio
+import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -215,6 +217,63 @@ async def test_full_disk_is_unavailable_and_recovers(data_dir: Path) -> None:
     await store.close()
 
 
+@dataclass
+class Kept:
+    """A file that is given to a full disk."""
+
+    file: Path
+    shortage: str | None = None
+    asked: int = 0
+
+    def relieve(self) -> bool:
+        """Once."""
+        self.asked += 1
+        if not self.file.exists():
+            return False
+        self.file.unlink()
+        return True
+
+
+@pytest.mark.asyncio
+async def test_full_disk_is_relieved_and_the_same_write_works(small_disk: Callable[[int], Path]) -> None:
+    """Nobody is told of the first shortage; when nothing is left to give, everybody is."""
+    disk = small_disk(16)
+    kept = Kept(disk / "kept")
+    kept.file.write_bytes(bytes(4 << 20))
+    store = await open_store(options(disk, space=kept))
+    await store.user_put(user("first"))
+    left = os.statvfs(disk)
+    (disk / "ballast").write_bytes(bytes(left.f_bavail * left.f_frsize))
+    await store.alert_put("f", {"text": "x" * (1 << 20)})
+    assert kept.asked == 1
+    with pytest.raises(Unavailable, match="full"):
+        await store.alert_put("g", {"text": "x" * (8 << 20)})
+    assert kept.asked == 2
+    kept.shortage = "Make room."
+    with pytest.raises(Unavailable, match="Make room"):
+        await store.check()
+    with pytest.raises(Unavailable, match="Make room"):
+        store.admit()
+    store.admit(frees_space=True)
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_a_store_in_trouble_says_which_without_waiting(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness is asked often and has to answer soon."""
+    monkeypatch.setattr("llmcore.adapters.sql.store.CHECK_S", 0.05)
+    store = await open_store(options(data_dir, busy_timeout_s=0.5))
+    with locked(data_dir):
+        with pytest.raises(Unavailable, match="locked"):
+            await store.user_put(user("anna"))
+        with pytest.raises(Unavailable, match="locked") as told:
+            await store.check()
+        assert isinstance(told.value.__cause__, TimeoutError)
+    await store.user_put(user("anna"))
+    await store.check()
+    await store.close()
+
+
 @pytest.mark.asyncio
 async def test_read_only_store_is_unavailable_and_recovers(data_dir: Path) -> None:
     """The sentence tells what to change."""
@@ -327,4 +386,21 @@ async def test_postgres_without_the_database(postgres_url: str, data_dir: Path) 
     with pytest.raises(Unavailable):
         await open_store(StoreOptions(url=postgres_url + "x", head_dir=data_dir))
     store: SqlStore = await open_store(StoreOptions(url=postgres_url, head_dir=data_dir))
+    await store.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.logs_errors("cannot be read")
+@pytest.mark.parametrize("document", ["{", "[]", "{}", '{"approval": {}}'])
+async def test_plan_that_somebody_has_broken_is_refused_and_left_out(tmp_path: Path, document: str) -> None:
+    """The others of a list are there."""
+    store = await open_store(options(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "llmcore.db")) as other:
+        columns = "plan_id, status, digest, votes, requester, created_at, document"
+        values = ("pl_1", "approved", "", "[]", "anna", "now", document)
+        other.execute(f"INSERT INTO plan ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+        other.commit()
+    with pytest.raises(Conflict, match="cannot be read"):
+        await store.plan_get("pl_1")
+    assert await store.plan_list() == []
     await store.close()

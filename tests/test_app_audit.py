@@ -11,7 +11,7 @@ from llmcore.api import Caller
 from llmcore.app import upkeep
 from llmcore.app.build import SYSTEM
 from llmcore.plan import Principal
-from tests.test_app_reserve import running, settings_of
+from tests.test_app import running, settings_of
 
 ADMIN = Principal(name="administrator", role="admin")
 

@@ -123,12 +123,12 @@ def _templates(commands: Commands) -> None:
     _inner(inner, "show", "templating:show", "Show a template", "NAME")
     save = _inner(inner, "save", "templating:save", "Save a plan as a template", "NAME")
     save.add_argument("--plan", required=True, metavar="PLAN", help="id of the plan")
-    pair = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
-    save.add_argument("--param", **pair, help="a value of the plan that becomes a param; may be given again")
+    param = "a value of the plan that becomes a param; may be given again"
+    save.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=param)
     save.add_argument("--title", metavar="TEXT", help="what it does, in a few words")
     save.add_argument("--description", metavar="TEXT", help="what it does")
-    text = {"action": "append", "default": [], "metavar": "TEXT"}
-    save.add_argument("--example", **text, help="words that mean it in a chat, with {PARAM}s; may be given again")
+    words = "words that mean it in a chat, with {PARAM}s; may be given again"
+    save.add_argument("--example", action="append", default=[], metavar="TEXT", help=words)
     run = _inner(inner, "run", "templating:run", "Run a template", "NAME")
     run.add_argument("values", nargs="*", metavar="NAME=VALUE", help="values of its params")
     _inner(inner, "delete", "templating:delete", "Delete a saved template", "NAME")

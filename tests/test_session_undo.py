@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from llmcore.cli.cards import card
 from llmcore.errors import Conflict, LLMCoreError, NotFound, OutcomeUnknown
-from llmcore.plan import Plan, PlanStatus, Preview, StepState, Undo
+from llmcore.plan import Plan, PlanStatus, Preview, StepState, Undo, plan_json
 from llmcore.planner import Draft, DraftStep
 from llmcore.ports import Call
 from llmcore.session.undoing import asks_undo
@@ -279,9 +280,15 @@ async def test_drift_asks_again_with_another_digest(play: Stage) -> None:
     assert states(waits) == ["done", "pending"]
     assert waits.digest != plan.digest
     assert waits.approval is not None
-    assert waits.approval.given == ()
+    assert (waits.approval.given, waits.approval.needed) == ((), 1)
     assert waits.steps[1].preview is not None
     assert waits.steps[1].preview.targets == ("elsewhere",)
+    assert waits.drift is not None
+    assert "elsewhere" in waits.drift.reason
+    assert [(change["step_id"], change["fields"]) for change in waits.drift.diff if change["change"] == "changed"] == [
+        ("s2", {"targets": {"before": ["b"], "after": ["elsewhere"]}})
+    ]
+    assert "not as it was approved" in card(plan_json(waits))
     assert play.watcher.events[-1].event["outcome"]["type"] == "interrupt"
     with pytest.raises(Conflict):
         await play.session.approve(plan.plan_id, str(plan.digest), ANNA, "")

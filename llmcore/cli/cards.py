@@ -45,7 +45,7 @@ def card(plan: Mapping[str, Any]) -> str:
         facts.append(f"planned by {visible(str(plan['answered_by']))}")
     if short_digest(plan):
         facts.append(f"digest {short_digest(plan)}")
-    return "\n".join([*lines, f"  {', '.join(facts)}", *_edit(plan), *_approval(plan)])
+    return "\n".join([*lines, f"  {', '.join(facts)}", *_edit(plan), *_drift(plan), *_approval(plan)])
 
 
 def how_to_approve(plan: Mapping[str, Any]) -> str:
@@ -111,6 +111,13 @@ def _edit(plan: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"  edited by {visible(edit['by'])} at {edit['at']}, before it was {short_digest(edit)}:"
     yield from diff_lines(edit["diff"])
+
+
+def _drift(plan: Mapping[str, Any]) -> Iterator[str]:
+    """What has changed since the plan was approved, where it has to be approved again."""
+    if plan.get("drift") and plan["status"] == "waiting":
+        yield f"  not as it was approved: {visible(plan['drift']['reason'])}"
+        yield from diff_lines([change for change in plan["drift"]["diff"] if change["change"] != "same"])
 
 
 def diff_lines(diff: Sequence[Mapping[str, Any]]) -> Iterator[str]:

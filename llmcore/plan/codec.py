@@ -12,6 +12,7 @@ import rfc8785
 from llmcore.plan.values import (
     Approval,
     Decision,
+    Drift,
     Edit,
     Effect,
     OnError,
@@ -139,6 +140,7 @@ def plan_json(plan: Plan, steps: Sequence[Mapping[str, Any]] | None = None) -> d
         },
         "undoes": plan.undoes,
         "edited_from": edit and {"digest": edit.digest, "by": edit.by, "at": edit.at, "diff": list(edit.diff)},
+        "drift": plan.drift and {"reason": plan.drift.reason, "diff": list(plan.drift.diff)},
         "asked_again": plan.asked_again,
     }
 
@@ -226,5 +228,10 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
         ),
         undoes=data.get("undoes"),
         edited_from=None if edit is None else Edit(**{**edit, "diff": tuple(edit["diff"])}),
+        drift=_drift_from_json(data.get("drift")),
         asked_again=data.get("asked_again", 0),
     )
+
+
+def _drift_from_json(data: Mapping[str, Any] | None) -> Drift | None:
+    return None if data is None else Drift(reason=data["reason"], diff=tuple(data["diff"]))

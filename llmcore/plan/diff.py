@@ -13,16 +13,17 @@ Change = dict[str, Any]
 """`{"step_id", "change": "added|removed|changed|same", "fields": {name: {"before", "after"}}}`."""
 
 
-def step_diff(before: Sequence[Step], after: Sequence[Step]) -> list[Change]:
+def step_diff(before: Sequence[Step], after: Sequence[Step], *, previews: bool = False) -> list[Change]:
     """One entry a step, in the new order; steps that are gone stand where they were.
 
-    Params are told one by one as `params.<name>`; `before` or `after` is missing where there was or is none.
+    Params are told one by one as `params.<name>`; `before` or `after` is missing where there was or is none. With
+    `previews` it also tells what steps would touch, and what policy asks for them.
     """
     old, new = {step.id: step for step in before}, {step.id: step for step in after}
-    changes = [_change(old.get(step.id), step) for step in after]
+    changes = [_change(old.get(step.id), step, previews) for step in after]
     for place, step in enumerate(before):
         if step.id not in new:
-            changes.insert(_place(before[:place], changes), _change(step, None))
+            changes.insert(_place(before[:place], changes), _change(step, None, previews))
     return changes
 
 
@@ -32,8 +33,8 @@ def _place(earlier: Sequence[Step], changes: Sequence[Change]) -> int:
     return max((index + 1 for index, change in enumerate(changes) if change["step_id"] in known), default=0)
 
 
-def _change(before: Step | None, after: Step | None) -> Change:
-    old, new = dict(_fields(before)), dict(_fields(after))
+def _change(before: Step | None, after: Step | None, previews: bool) -> Change:
+    old, new = dict(_fields(before, previews)), dict(_fields(after, previews))
     fields = {name: _sides(name, old, new) for name in dict.fromkeys([*old, *new]) if _differs(name, old, new)}
     word = "added" if before is None else "removed" if after is None else "changed" if fields else "same"
     return {"step_id": (before or after).id, "change": word, "fields": fields}  # type: ignore[union-attr]
@@ -48,7 +49,7 @@ def _sides(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[st
     return {side: values[name] for side, values in (("before", old), ("after", new)) if name in values}
 
 
-def _fields(step: Step | None) -> Iterator[tuple[str, Any]]:
+def _fields(step: Step | None, previews: bool) -> Iterator[tuple[str, Any]]:
     if step is None:
         return
     yield "intent", step.intent
@@ -60,3 +61,8 @@ def _fields(step: Step | None) -> Iterator[tuple[str, Any]]:
     yield "timeout_s", step.timeout_s
     yield "effect", step.effect.value
     yield "targets", list(step.preview.targets) if step.preview else None
+    if previews and step.preview is not None:
+        yield "targets", list(step.preview.targets)
+        yield "number of targets", step.preview.blast
+    if previews and step.verdict is not None:
+        yield "policy", step.verdict.would_allow or step.verdict.decision.value

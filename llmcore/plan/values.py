@@ -264,6 +264,15 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """Why a plan that was approved has to be approved again."""
+
+    reason: str
+    diff: tuple[Mapping[str, Any], ...]
+    """What became of each step since the approval, as `llmcore.plan.diff` tells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a plan comes from; `tainted` if untrusted words took part in making it."""
 
@@ -297,6 +306,8 @@ class Plan:
     undoes: str | None = None
     """The run that this plan takes back."""
     edited_from: Edit | None = None
+    drift: Drift | None = None
+    """What has changed since it was approved, if that was why it is asked again."""
     asked_again: int = 0
     """How often it had to be asked again after an approval, because the world or the policy had changed."""
 

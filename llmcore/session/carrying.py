@@ -15,7 +15,7 @@ from llmcore.catalog import Catalog
 from llmcore.errors import Forbidden, LLMCoreError
 from llmcore.events import Activity, Event
 from llmcore.executor import INLINE, Executor, StepBegan, StepEnded, StepEvent, StepHeld, StepProgress
-from llmcore.plan import TERMINAL, OnError, Plan, PlanStatus, Step, StepResult, StepState
+from llmcore.plan import TERMINAL, Drift, OnError, Plan, PlanStatus, Step, StepResult, StepState, step_diff
 from llmcore.ports import Clock, Store
 from llmcore.session.proposal import Proposer
 from llmcore.session.prose import results_request
@@ -67,8 +67,10 @@ class Carrying:
     async def _ask_again(self, turn: Turn) -> AsyncIterator[Event]:
         """What was approved is no longer what would happen: show it as it is now, and wait."""
         before = turn.plan
-        again = replace(before, asked_again=before.asked_again + 1)
-        turn.planned = await self.proposer.sealed(again, turn.results, PlanStatus.WAITING)
+        again = replace(before, asked_again=before.asked_again + 1, approval=None)  # judged as if nobody had agreed
+        now = await self.proposer.sealed(again, turn.results, PlanStatus.WAITING)
+        diff = tuple(step_diff(before.steps, now.steps, previews=True))
+        turn.planned = replace(now, drift=Drift(reason=turn.held, diff=diff))
         await self.audit.record(
             "plan.drift",
             before.requester,

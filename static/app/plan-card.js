@@ -126,8 +126,9 @@ function Waits({ plan }) {
 function Changed({ plan }) {
   const edit = plan.edited_from;
   const before = plan.status === "waiting" && earlierPlan(plan.plan_id);
+  const since = plan.status === "waiting" && plan.drift ? plan.drift.diff : before && stepChanges(before.steps, plan.steps);
   return html`${edit && html`<${PlanDiff} title="Edited by ${visible(edit.by)}, ${ago(edit.at)}" changes=${edit.diff} steps=${plan.steps} />`}
-    ${before && html`<${PlanDiff} title="Changed since it was approved" changes=${stepChanges(before.steps, plan.steps)} steps=${plan.steps} />`}`;
+    ${since && html`<${PlanDiff} title="Changed since it was approved" changes=${since} steps=${plan.steps} />`}`;
 }
 
 /** @param {{plan: any}} props */

@@ -75,6 +75,8 @@ class _Topic:
     seq: int = 0
     kept: deque[_Kept] = field(default_factory=deque)
     kept_chars: int = 0
+    weights: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Plan id -> how many steps it had when it was last weighed, and its weight."""
     subscribers: set[Sink] = field(default_factory=set)
     audience: tuple[Sink, ...] | None = None
     """Everyone who gets an event now; None: to be worked out."""
@@ -251,7 +253,7 @@ class Topics:
     @staticmethod
     def _keep(topic: _Topic, event: Event, run_id: str | None, now_ms: int) -> None:
         text = event["delta"] if event["type"] == "TEXT_MESSAGE_CONTENT" else None
-        weight = len(text) + 64 if text is not None else _weight(event)
+        weight = len(text) + 64 if text is not None else _weight(topic, event)
         last = topic.kept[-1] if topic.kept else None
         if text is not None and last is not None and last.pieces and last.event["messageId"] == event["messageId"]:
             last.pieces.append(text)
@@ -306,8 +308,15 @@ class Topics:
                 del self._topics[name]
 
 
-def _weight(event: Event) -> int:
-    return 300 + len(encode(event))
+def _weight(topic: _Topic, event: Event) -> int:
+    """Characters of an event; a plan that is told again and again is written out once to know, while it grows not."""
+    if event["type"] != "ACTIVITY_SNAPSHOT" or "steps" not in event["content"]:
+        return 300 + len(encode(event))
+    size = len(event["content"]["steps"])
+    known = topic.weights.get(event["messageId"])
+    if known is None or known[0] != size:
+        known = topic.weights[event["messageId"]] = (size, 300 + len(encode(event)))
+    return known[1]
 
 
 def _replayed(topic: _Topic, kept: _Kept, first_seq: int) -> StreamEvent:

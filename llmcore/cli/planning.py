@@ -104,4 +104,3 @@ def _judged(settings: Settings, catalog: Catalog, draft: Draft, text: str) -> Pl
         confidence=draft.confidence,
         answered_by=draft.answered_by or "",
     )
-

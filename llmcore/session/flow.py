@@ -287,7 +287,8 @@ class Session:
             raise Conflict("Somebody else takes this run back at this moment.", run_id=run_id)
         self._undoing.add(run_id)  # until the plan is stored, where the next one finds it
         try:
-            return await self.propose(await self._do.undo_plan(run, plan, principal), start=True)
+            async with self._keeper.held(f"undo:{run_id}", 0):  # nor does another node
+                return await self.propose(await self._do.undo_plan(run, plan, principal), start=True)
         finally:
             self._undoing.discard(run_id)
 

@@ -13,12 +13,11 @@ from pydantic import Field
 from llmcore.errors import NotFound
 from llmcore.intent import Context, Effect, Preview, Undo, intent
 
-Path = Annotated[str, "path of the file, absolute or below an allowed folder", Field(min_length=1, max_length=4096)]
-Source = Annotated[str, "path of what is there now", Field(min_length=1, max_length=4096)]
-Destination = Annotated[str, "path of where it shall go", Field(min_length=1, max_length=4096)]
-Root = Annotated[
-    str, "allowed folder, as listed by get_accessible_paths, or one below it", Field(min_length=1, max_length=4096)
-]
+_PATH = Field(min_length=1, max_length=4096)
+Path = Annotated[str, "path of the file, absolute or below an allowed folder", _PATH]
+Source = Annotated[str, "path of what is there now", _PATH]
+Destination = Annotated[str, "path of where it shall go", _PATH]
+Root = Annotated[str, "allowed folder, as listed by get_accessible_paths, or one below it", _PATH]
 
 
 async def _preview_create_folder(path: str, *, ctx: Context) -> Preview:
@@ -27,11 +26,8 @@ async def _preview_create_folder(path: str, *, ctx: Context) -> Preview:
 
 
 async def _undo_create_folder(path: str, *, before: Any, result: Any, ctx: Context) -> Undo | None:
-    made = _made(before, result)
-    if not made:
-        return None
-    root, _, dirname = made.rpartition("/")
-    return Undo(intent="delete_folder", params={"root": root, "dirname": dirname})
+    root, _, dirname = (made := _made(before, result)).rpartition("/")
+    return Undo(intent="delete_folder", params={"root": root, "dirname": dirname}) if made else None
 
 
 async def _verify_create_folder(path: str, *, ctx: Context) -> bool:
@@ -103,12 +99,8 @@ async def _preview_delete_folder(root: str, dirname: str, delete_non_empty: bool
     facts = await ctx.services["files"].folder_facts(root, dirname)
     if not facts["exists"]:
         raise NotFound(f"There is no {facts['path']}.")
-    return Preview(
-        targets=(facts["path"],),
-        before=facts,
-        after=_gone(facts),
-        blast=1 + facts["files"] + facts["folders"],
-    )
+    blast = 1 + facts["files"] + facts["folders"]
+    return Preview(targets=(facts["path"],), before=facts, after=_gone(facts), blast=blast)
 
 
 async def _verify_delete_folder(root: str, dirname: str, delete_non_empty: bool = False, *, ctx: Context) -> bool:
@@ -116,8 +108,7 @@ async def _verify_delete_folder(root: str, dirname: str, delete_non_empty: bool 
 
 
 def _text(result: Any, key: str) -> str:
-    value = result.get(key) if isinstance(result, Mapping) else None
-    return value if isinstance(value, str) else ""
+    return value if isinstance(result, Mapping) and isinstance(value := result.get(key), str) else ""
 
 
 def _made(before: Any, result: Any) -> str:
@@ -180,10 +171,7 @@ async def get_accessible_paths(*, ctx: Context) -> dict[str, Any]:
     ],
 )
 async def list_content(
-    root: Root,
-    path: Annotated[str, "folder below the root", Field(max_length=4096)] = "",
-    *,
-    ctx: Context,
+    root: Root, path: Annotated[str, "folder below the root", Field(max_length=4096)] = "", *, ctx: Context
 ) -> dict[str, Any]:
     """List what is in a folder: names, types, sizes, times of change."""
     return dict(await ctx.services["files"].list(root, path))

@@ -10,8 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from llmcore.adapters.host.paths import (
     regular,
 )
 from llmcore.adapters.host.trash import ITEM, Kept, Purged, Trash
-from llmcore.adapters.host.trees import FOLDER_FLAGS, Draft, Tree, copy_file, measure, open_file, transfer
+from llmcore.adapters.host.trees import FOLDER_FLAGS, Draft, Tree, copy_file, measure, open_file, stoppable, transfer
 from llmcore.errors import BadParams, Conflict, Forbidden, NotFound
 from llmcore.ports import Clock
 
@@ -116,11 +115,11 @@ class Files:
 
     async def copy(self, source: str, destination: str) -> dict[str, Any]:
         """`{source, destination, size_bytes}`; into a folder where the destination is one. Stops when cancelled."""
-        return await _stoppable(self._copy, source, destination)
+        return await stoppable(self._copy, source, destination)
 
     async def move(self, source: str, destination: str) -> dict[str, Any]:
         """`{source, destination}`; a source `trash:ID` goes back to where it was. Stops when cancelled."""
-        return await _stoppable(self._move, source, destination)
+        return await stoppable(self._move, source, destination)
 
     async def delete(self, path: str, restorable: bool | None = None) -> dict[str, Any]:
         """`{path, trash_id}`; `trash_id` is None if it was for good.
@@ -394,16 +393,6 @@ class Files:
             else:
                 shutil.rmtree(place.name, dir_fd=fd)
         return {"path": place.path, **counts, "trash_id": kept}
-
-
-async def _stoppable(work: Callable[..., Mapping[str, Any]], *args: str) -> dict[str, Any]:
-    """Run blocking work in a thread and tell it when nobody waits any more."""
-    stop = threading.Event()
-    try:
-        return dict(await asyncio.to_thread(work, *args, stop.is_set))
-    except asyncio.CancelledError:
-        stop.set()
-        raise
 
 
 def _refuse_taken(fd: int, place: Place) -> None:

@@ -1,16 +1,19 @@
-"""Copying and measuring files and folders by descriptor, without following links.
+"""Copying and measuring files and folders by descriptor, without following links, until somebody says stop.
 
 Used by the file service and its trash, inside worker threads. Must not know roots or requests.
 """
 
+import asyncio
 import errno
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llmcore.errors import BadParams, Conflict, LLMCoreError
 
@@ -220,3 +223,13 @@ class Draft:
         except PermissionError:
             return  # only root may give files away; ours then
         os.fchmod(self._fd, stat.S_IMODE(like.st_mode) & 0o777)
+
+
+async def stoppable(work: Callable[..., Mapping[str, Any]], *args: str) -> dict[str, Any]:
+    """Run blocking work in a thread and tell it when nobody waits any more."""
+    stop = threading.Event()
+    try:
+        return dict(await asyncio.to_thread(work, *args, stop.is_set))
+    except asyncio.CancelledError:
+        stop.set()
+        raise

@@ -13,8 +13,9 @@ from llmcore.session import display_of
 
 def run_json(run: Run, plan: Plan | None, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """A run with the state, result and error of each of its steps."""
-    ended = plan is not None and plan.status in TERMINAL  # only its last words are still to be stored
-    status = plan.status if plan is not None and ended and run.status is PlanStatus.RUNNING else run.status
+    # a plan that ended with its run's last words still to be stored, or that nobody decided in time
+    ended = plan is not None and plan.status in TERMINAL and run.status not in TERMINAL
+    status = plan.status if plan is not None and ended else run.status
     last = {attempt.step_id: attempt for attempt in attempts}
     return {
         "run_id": run.run_id,

@@ -326,7 +326,7 @@ async def test_a_lapsed_lease_that_nobody_took_is_still_its_owners(store: SqlSto
 @pytest.mark.asyncio
 async def test_a_node_that_lost_its_lease_begins_and_ends_nothing(store: SqlStore) -> None:
     """Whatever it believes."""
-    old = await store.lease_take("r1", 1, "n1", 0)
+    old = await store.lease_take("r1", 1, "n1", -1)
     assert old
     assert await store.attempt_begin(attempt(), old) is Begun.YES
     assert await store.attempt_begin(attempt(), old) is Begun.YES  # its answer was lost

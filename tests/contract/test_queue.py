@@ -363,11 +363,11 @@ async def test_what_wants_another_try_when_the_node_stops_goes_to_another(cluste
         raise Unavailable("This node stops.")
 
     async with cluster_place.open("n2") as second:
-        await second.start(two.handle)
         async with cluster_place.open("n1") as first:
             await first.start(leaves)
             await first.enqueue("r1", 1)
             await began.wait()
+            await second.start(two.handle)  # only now: it would take what waits for a slow node
             asyncio.get_running_loop().call_soon(leave.set)
             await first.stop(30)
         await two.until(lambda: two.ended == [("r1", 1, "done")])

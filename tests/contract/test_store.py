@@ -529,7 +529,7 @@ async def test_no_step_begins_anywhere_once_it_must_not(store_options: StoreOpti
     """However many try at that moment: what the journal has when the order, or the lease, is given is all there is."""
     nodes = await asyncio.gather(*(open_store(store_options) for _ in range(3)))
     await nodes[0].run_put(run("r1"))
-    lease = await nodes[0].lease_take("r1", 2, "n1", 0)
+    lease = await nodes[0].lease_take("r1", 2, "n1", -1)
     began = asyncio.Event()
 
     async def steps(node: SqlStore, name: str) -> None:

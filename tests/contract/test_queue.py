@@ -21,7 +21,7 @@ from llmcore.errors import NotFound, Unavailable
 from llmcore.plan import PlanStatus, Principal
 from llmcore.ports import Queue, Run
 
-LEASE_S = 0.6
+LEASE_S = 2.0
 """Other nodes are missed quickly here."""
 
 

@@ -301,7 +301,8 @@ def _check_undecided(plan: Plan) -> None:
     unsure = next((step for step in plan.steps if step.state is StepState.UNKNOWN), None)
     if unsure is not None:
         raise Conflict(
-            f"Nobody can say whether step {unsure.id} happened: it is not approved, it is resolved with run_resolve.",
+            f"Nobody can say whether step {unsure.id} happened: it is not approved, it is resolved (run_resolve,"
+            f" or `llmcore resolve {plan.run_id} {unsure.id} done|retry|stop`).",
             plan_id=plan.plan_id,
             run_id=plan.run_id,
             step_id=unsure.id,

@@ -31,11 +31,11 @@ RULES: Sequence[Mapping[str, Any]] = (
     {"match": "take your time", "schema": True, "reply": {"kind": "answer", "text": ""}},
     {"match": "take your time", "schema": False, "reply": "at last " * 9, "chunks": 9, "delay_s": 1},
     {"match": "tell me slowly", "schema": True, "reply": {"kind": "answer", "text": ""}},
-    {"match": "tell me slowly", "schema": False, "reply": SLOW, "chunks": 400, "delay_s": 0.05},
+    {"match": "tell me slowly", "schema": False, "reply": SLOW, "chunks": 400, "delay_s": 0.1},
     {"match": "", "schema": True, "reply": {"kind": "none", "text": "I cannot do this here."}},
     {"match": "", "reply": "ready"},
 )
-"""What the scripted model says: answers that take nine or twenty seconds, otherwise that it cannot."""
+"""What the scripted model says: answers that take nine or forty seconds, otherwise that it cannot."""
 HOOK = "the token of the alert manager"
 DESTRUCTIVE_BUT_FOLDERS = 'action in Action::"destructive", resource)\nwhen { action != Action::"delete_folder" &&'
 TWO_FOR_FOLDERS = """

@@ -482,3 +482,18 @@ async def test_edit_answers_what_it_has_changed(desk: Desk) -> None:
     why = {"comment": "nobody else is there", "break_glass": True}
     approved = await desk.call("plan_approve", {"plan_id": asked["plan_id"], "digest": answer["plan"]["digest"], **why})
     assert approved["plan"]["approval"]["given"][0]["break_glass"]
+
+
+async def test_why_a_step_could_not_be_attempted_is_told(desk: Desk) -> None:
+    """A condition that errs and a reference that finds nothing leave no attempt, but a reason."""
+    steps = [
+        {"intent": "look", "params": NGINX},
+        {"intent": "list_all", "when": "steps.s1.result.gone == 1", "on_error": "continue"},
+        {"intent": "look", "params": {"module": {"$from": "s1", "path": "gone"}}, "on_error": "continue"},
+    ]
+    ran = await desk.call("chain", {"steps": steps, "mode": "run"})
+    await desk.play.session.settled(ran["run_id"])
+    told = (await desk.call("run_get", {"run_id": ran["run_id"]}))["run"]["steps"]
+    assert [step["state"] for step in told] == ["done", "failed", "failed"]
+    assert [step["error"] and step["error"]["error"] for step in told] == [None, "bad_params", "not_found"]
+    assert [step["attempts"] for step in told] == [1, 0, 0]

@@ -76,6 +76,22 @@ def test_a_chain_that_is_refused_names_the_field(shell: Shell, tmp_path: Path) -
     assert "/steps/0/when" in shell.err
 
 
+def test_a_run_is_told_and_what_cannot_be_done_with_it_too(shell: Shell, tmp_path: Path) -> None:
+    """Its steps with what went wrong; nothing is unknown, and nothing is left to stop."""
+    file = tmp_path / "reads.json"
+    steps = [{"intent": "get_system_time"}, {"intent": "get_cpu_stats", "when": "steps.s1.result.gone == 1"}]
+    file.write_text(json.dumps(steps), "utf-8")
+    assert shell("chain", file, "--run", "--json") == Exit.DONE
+    run_id = json.loads(shell.out)["run_id"]
+    assert shell("runs", run_id) == Exit.DONE
+    assert "get_cpu_stats" in shell.out
+    assert "KeyError" in shell.out
+    assert shell("resolve", run_id, "s2", "done") == Exit.FAILED
+    assert "no step that waits" in shell.err
+    assert shell("cancel", run_id) == Exit.DONE
+    assert "failed" in shell.out
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -14,7 +14,7 @@ from llmcore.plan import Plan, PlanStatus, Preview, StepState, Undo, plan_json
 from llmcore.planner import Draft, DraftStep
 from llmcore.ports import Call
 from llmcore.session.undoing import asks_undo
-from tests.rooms import ANNA, BO, OLGA
+from tests.rooms import ANNA, BO, OLGA, POLICY
 from tests.turns import Stage, stage
 
 pytestmark = pytest.mark.asyncio
@@ -179,8 +179,11 @@ async def test_an_undo_that_fails_leaves_the_run_to_people(play: Stage) -> None:
     assert (await approve(play, back)).status is PlanStatus.FAILED
     first = await now(play, done)
     assert (first.status, states(first)) == (PlanStatus.NEEDS_HUMAN, ["done", "undone"])
+    del play.rooms.host.plays["stop_it"]
     again = await play.session.undo(done.run_id or "", ANNA)
-    assert len(again.steps) == 2
+    assert [step.id for step in again.steps] == ["s1"], "what was taken back is not taken back again"
+    await approve(play, again)
+    assert (await now(play, done)).status is PlanStatus.UNDONE
 
 
 @pytest.mark.parametrize("steps", [[act("look", "a")], [act("set_it", "a")]])
@@ -311,6 +314,36 @@ async def test_a_waiting_plan_after_drift_can_be_rejected(play: Stage) -> None:
     assert rejected.steps[0].state is StepState.PENDING
 
 
+async def test_what_ran_before_the_rest_was_rejected_is_taken_back(play: Stage) -> None:
+    """It is not true that nothing ran."""
+    made = play.rooms.plan(act("start_it", "a"), act("stop_it", "b", needs=["s1"]))
+    plan = await play.session.propose(made, start=False)
+    play.rooms.host.hooks["preview"] = _elsewhere
+    waits = await approve(play, plan)
+    with pytest.raises(Conflict, match="approve or reject the rest first"):
+        await play.session.undo(waits.run_id or "", ANNA)
+    await play.session.reject(plan.plan_id, ANNA, "no")
+    del play.rooms.host.hooks["preview"]
+    back = await play.session.undo(waits.run_id or "", ANNA)
+    assert [(step.id, step.intent) for step in back.steps] == [("s1", "stop_it")]
+    await approve(play, back)
+    assert (await now(play, plan)).status is PlanStatus.UNDONE
+
+
+async def test_what_was_shown_as_new_and_is_there_by_now_is_drift(play: Stage) -> None:
+    """The same target, but somebody has put something there."""
+    there = [False, True, True]
+
+    async def preview(intent: str, params: Mapping[str, Any], principal: object) -> Preview:
+        return Preview(targets=(str(params["module"]),), before={"exists": there.pop(0)})
+
+    play.rooms.host.hooks["preview"] = preview
+    plan = await play.session.propose(play.rooms.plan(act("stop_it", "b")), start=False)
+    waits = await approve(play, plan)
+    assert waits.status is PlanStatus.WAITING
+    assert calls(play) == []
+
+
 async def _elsewhere(intent: str, params: Mapping[str, Any], principal: object) -> Preview:
     target = "elsewhere" if intent == "stop_it" else str(params["module"])
     return Preview(targets=(target,), before={"state": "running"})
@@ -337,3 +370,12 @@ class _Blocked:
     async def wait(self) -> None:
         """Until the call has begun."""
         await self._reached.wait()
+
+
+async def test_an_undo_that_policy_forbids_is_not_promised(tmp_path: Path) -> None:
+    """The card says none, before anybody approves."""
+    never = '@id("never-stop") forbid (principal, action == Action::"stop_it", resource);'
+    async with stage(tmp_path, policy=f"{POLICY}\n{never}") as play:
+        play.rooms.host.hooks["undo_of"] = _undo_of
+        plan = await play.session.propose(play.rooms.plan(act("start_it", "a")), start=False)
+        assert plan.steps[0].undo is None

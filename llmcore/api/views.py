@@ -1,6 +1,6 @@
 """Runs, plans and answers as the JSON of the wire. Used by the RPC modules of this package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcore.api.core import Core
@@ -17,6 +17,7 @@ def run_json(run: Run, plan: Plan | None, attempts: Sequence[Attempt]) -> dict[s
     ended = plan is not None and plan.status in TERMINAL and run.status not in TERMINAL
     status = plan.status if plan is not None and ended else run.status
     last = {attempt.step_id: attempt for attempt in attempts}
+    refused = {result.step_id: result.error for result in run.steps}
     return {
         "run_id": run.run_id,
         "plan_id": run.plan_id,
@@ -30,18 +31,23 @@ def run_json(run: Run, plan: Plan | None, attempts: Sequence[Attempt]) -> dict[s
         "usage": {"input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens},
         "error": run.error,
         "steps": [
-            _step_json(step.id, step.intent, step.state, last.get(step.id)) for step in (plan.steps if plan else ())
+            _step_json(step.id, step.intent, step.state, last.get(step.id), refused.get(step.id))
+            for step in (plan.steps if plan else ())
         ],
     }
 
 
-def _step_json(step_id: str, intent: str, state: StepState, attempt: Attempt | None) -> dict[str, Any]:
+def _step_json(
+    step_id: str, intent: str, state: StepState, attempt: Attempt | None, refused: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A step of a run; `refused` is why it could not be attempted."""
+    error = attempt.error if attempt else refused
     return {
         "id": step_id,
         "intent": intent,
         "state": state.value,
         "result": attempt.result if attempt else None,
-        "error": dict(attempt.error) if attempt and attempt.error else None,
+        "error": dict(error) if error else None,
         "attempts": attempt.attempt if attempt else 0,
         "started_at": attempt.started_at if attempt else None,
         "finished_at": attempt.finished_at if attempt else None,

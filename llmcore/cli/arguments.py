@@ -75,6 +75,10 @@ def _plan_id(command: ArgumentParser) -> None:
     command.add_argument("plan", metavar="PLAN", help="id of the plan")
 
 
+def _run_id(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run, as `llmcore runs` lists it")
+
+
 def _server(commands: Commands) -> None:
     serve = _add(commands, "serve", "serving:serve", "Run the server", _local)
     serve.add_argument("--host", metavar="HOST", help="address to listen on (127.0.0.1)")
@@ -112,8 +116,7 @@ def _plans(commands: Commands) -> None:
     )
     reject = _add(commands, "reject", "deciding:reject", "Reject a plan", _remote, _plan_id)
     reject.add_argument("--reason", default="", metavar="TEXT", help="why")
-    undo = _add(commands, "undo", "deciding:undo", "Take back what a run has changed", _remote)
-    undo.add_argument("run", metavar="RUN", help="the run, as `llmcore runs` lists it")
+    _add(commands, "undo", "deciding:undo", "Take back what a run has changed", _remote, _run_id)
 
 
 def _templates(commands: Commands) -> None:
@@ -146,7 +149,15 @@ def _inner(commands: Commands, name: str, handler: str, help_text: str, named: s
 
 
 def _looking(commands: Commands) -> None:
-    _add(commands, "runs", "looking:runs", "List runs", _remote)
+    runs = _add(commands, "runs", "looking:runs", "List runs, or tell one with its steps", _remote)
+    runs.add_argument("run", nargs="?", metavar="RUN", help="id of the run to tell")
+    _add(commands, "cancel", "looking:cancel", "Stop a run", _remote, _run_id)
+    resolve = _add(
+        commands, "resolve", "looking:resolve", "Say what became of a step that nobody can tell", _remote, _run_id
+    )
+    resolve.add_argument("step", metavar="STEP", help="id of the step, as `llmcore runs RUN` shows it")
+    outcome = "done: it took effect; retry: try it again; stop: end the run"
+    resolve.add_argument("outcome", choices=("done", "retry", "stop"), help=outcome)
     _add(commands, "alerts", "looking:alerts", "List alerts", _remote)
 
 

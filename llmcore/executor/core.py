@@ -207,13 +207,16 @@ class Executor:
             if self.clock.monotonic() > course.deadline:
                 raise TimedOut("The time that this plan may take is used up.")
             params = resolve(step.params, course.results)
+            if number > 1:  # what an earlier attempt left half done is no surprise
+                course.touched |= touched_by(replace(step, params=params))
             preview = await Guard(self.caller, self.catalog, self.judge).check(course, step, params)
         except Drifted:
             raise
         except LLMCoreError as refused:
             error = refused_json(refused)
             await self.audit.record("step.refused", course.actor, **_facts(course, step), attempt=number, error=error)
-            return result_of(step, StepState.FAILED, attempt, None, error)
+            refusal = result_of(step, StepState.FAILED, attempt, None, error)
+            return replace(refusal, attempts=number - 1, started_at=None)
         if preview is not None:  # of the first attempt: a later one sees what an earlier one left half done
             attempt = replace(attempt, before=course.befores.setdefault(step.id, preview.before))
         step = replace(step, preview=preview) if preview else step

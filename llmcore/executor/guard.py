@@ -10,7 +10,7 @@ from typing import Any
 from llmcore.catalog import Catalog
 from llmcore.errors import Forbidden, LLMCoreError, NotFound
 from llmcore.executor.values import Course
-from llmcore.plan import Approval, Decision, Preview, Step, Verdict, references
+from llmcore.plan import Approval, Decision, Effect, Preview, Step, Verdict, references
 from llmcore.policy import Judge
 from llmcore.ports import IntentCaller
 
@@ -89,12 +89,20 @@ def _compare(step: Step, now: Preview, touched: set[str]) -> None:
     changed = shown ^ set(now.targets)
     if not changed and now.blast > (step.preview.blast if step.preview else 0):
         changed = set(now.targets)
+    shown_as_new = step.preview is not None and not _is_there(step.preview.before)
+    if step.effect is Effect.DESTRUCTIVE and shown_as_new and _is_there(now.before):
+        changed |= set(now.targets)  # it would replace what somebody has put there
     strange = sorted(target for target in changed if not _is_own(target, touched))
     if strange:
         raise Drifted(
             f"{step.intent} would now touch something else than was approved: {', '.join(strange[:5])}.",
             targets=list(now.targets),
         )
+
+
+def _is_there(before: Any) -> bool:
+    """False for a preview that says that there is nothing yet."""
+    return not isinstance(before, Mapping) or before.get("exists") is not False
 
 
 def _is_own(target: str, touched: Iterable[str]) -> bool:

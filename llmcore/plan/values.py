@@ -113,6 +113,9 @@ _NEXT: Mapping[PlanStatus, frozenset[PlanStatus]] = {
     PlanStatus.FAILED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
     PlanStatus.CANCELLED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
     PlanStatus.NEEDS_HUMAN: frozenset({PlanStatus.UNDONE}),
+    # what had been done before nobody wanted, or decided, the rest
+    PlanStatus.REJECTED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
+    PlanStatus.EXPIRED: frozenset({PlanStatus.UNDONE, PlanStatus.NEEDS_HUMAN}),
 }
 
 TERMINAL = frozenset(

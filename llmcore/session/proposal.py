@@ -12,6 +12,7 @@ from llmcore.catalog import Catalog
 from llmcore.errors import Forbidden, LLMCoreError, NotFound
 from llmcore.executor import resolve
 from llmcore.plan import (
+    EVERYBODY,
     Approval,
     Decision,
     Plan,
@@ -128,7 +129,17 @@ class Proposer:
         except NotFound:
             return found  # a missing target does not refuse the plan; the step fails when it runs
         found = replace(found, preview=preview)
-        return replace(found, undo=await self.undo_of(found, None, plan.requester))
+        undo = await self.undo_of(found, None, plan.requester)
+        return replace(found, undo=undo if undo and self._may_undo(plan, undo) else None)
+
+    def _may_undo(self, plan: Plan, undo: Undo) -> bool:
+        """False for a call that policy would refuse whoever agreed: it is not promised."""
+        try:
+            [step] = self.catalog.steps([{"intent": undo.intent, "params": dict(undo.params)}])
+        except LLMCoreError:
+            return False
+        verdict = self.judge.verdict(step, plan.requester, plan.origin, EVERYBODY, foreseen=True)
+        return verdict.decision is not Decision.DENY
 
     async def undo_of(
         self,

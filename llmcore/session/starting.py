@@ -36,6 +36,8 @@ class Starter:
         self._node = node
         self._starting: set[str] = set()
         """Plans that are being begun at this moment."""
+        self._forged: set[str] = set()
+        """Decided plans that somebody changed from outside: told once, and left alone."""
         self._seen: set[str] = set()
         """Plans and runs that nobody had taken up at the last look."""
 
@@ -138,9 +140,12 @@ class Starter:
 
     async def _take_up(self, plan: Plan) -> None:
         """Start what was decided in an earlier life, unless it is too late for that or somebody changed it."""
+        if plan.plan_id in self._forged:
+            return
         try:
             await self._do.proposer.approvals.check(plan)
         except Tampered:  # it is in the trail; nothing that it says is believed, not even whose it is
+            self._forged.add(plan.plan_id)
             return
         except Expired as late:
             await self.end(plan.moved(PlanStatus.EXPIRED), late.message)

@@ -102,9 +102,11 @@ class Turn:
         return events.run_finished(self.run.conversation_id, self.segment_id, outcome, self.result())
 
     def ended(self, status: PlanStatus, error: Mapping[str, Any] | None = None) -> Run:
-        """The run as it is stored at the end of the segment."""
+        """The run as it is stored at the end of the segment; with what went wrong before an attempt could be made."""
+        unattempted = tuple(result for result in self.results.values() if result.error and not result.attempts)
         return replace(
             self.run,
+            steps=unattempted,
             status=status,
             plan_id=self.planned.plan_id if self.planned else None,
             text=self.text,

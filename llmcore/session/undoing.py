@@ -17,7 +17,14 @@ from llmcore.session.proposal import Proposer
 
 OPEN = (PlanStatus.PROPOSED, PlanStatus.APPROVED, PlanStatus.RUNNING, PlanStatus.WAITING)
 """Statuses in which a plan may still change something."""
-_ENDED = (PlanStatus.DONE, PlanStatus.FAILED, PlanStatus.CANCELLED, PlanStatus.NEEDS_HUMAN)
+_ENDED = (
+    PlanStatus.DONE,
+    PlanStatus.FAILED,
+    PlanStatus.CANCELLED,
+    PlanStatus.NEEDS_HUMAN,
+    PlanStatus.REJECTED,
+    PlanStatus.EXPIRED,
+)
 _ASKS = re.compile(
     r"(?:please )?(?:undo(?: (?:that|it|this|everything|the last (?:run|plan|change|step)))?"
     r"|(?:take|roll) (?:that|it) back|roll ?back(?: (?:that|it))?|revert (?:that|it))[.! ]*",
@@ -53,11 +60,11 @@ async def compensation(
 
 
 def changes(plan: Plan, results: Mapping[str, StepResult]) -> list[tuple[Step, StepResult]]:
-    """The steps that changed something, the one that ended last first."""
+    """The steps that changed something which is still there, the one that ended last first."""
     made = [
         (results[step.id].finished_at or "", number, step)
         for number, step in enumerate(plan.steps)
-        if step.mutates and step.id in results and _happened(results[step.id])
+        if step.mutates and step.state is not StepState.UNDONE and step.id in results and _happened(results[step.id])
     ]
     return [(step, results[step.id]) for _, _, step in sorted(made, key=lambda change: change[:2], reverse=True)]
 
@@ -105,8 +112,10 @@ def check_undoable(run: Run, plan: Plan, other: Plan | None) -> None:
     if other is not None:
         raise Conflict(f"Plan {other.plan_id} takes this run back already.", plan_id=other.plan_id, **facts)
     if plan.status not in _ENDED:
+        unknown = any(step.state is StepState.UNKNOWN for step in plan.steps)
+        waiting = "say what became of its unknown step (run_resolve)" if unknown else "approve or reject the rest"
         remedy = {
-            PlanStatus.WAITING: "say what became of its unknown step (run_resolve) or reject it first",
+            PlanStatus.WAITING: f"{waiting} first",
             PlanStatus.RUNNING: "stop it first (run_cancel)",
             PlanStatus.UNDONE: "it has been taken back already",
         }.get(plan.status, "it has not run")

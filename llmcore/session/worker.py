@@ -282,7 +282,8 @@ def order_text(order: StopOrder | None) -> str:
     """What is said of a run that an order to all nodes stopped."""
     by = f" by {order.by}" if order else ""
     reason = f" ({order.reason})" if order and order.reason else ""
-    return f"All runs were stopped{by}{reason}. What had not begun was left."
+    held = " Nothing begins until an admin lets it (`llmcore stop-all --release`)." if order and order.hold else ""
+    return f"All runs were stopped{by}{reason}. What had not begun was left.{held}"
 
 
 def _due(run: Run | None, segment: int) -> bool:

@@ -14,7 +14,7 @@ import { Votes } from "./votes.js";
 import { mayApprove, planCall, rpc, showPlanHere } from "./store.js";
 import { complain, say } from "./voice.js";
 
-const UNDOABLE = ["done", "failed", "cancelled", "needs_human"];
+const UNDOABLE = ["done", "failed", "cancelled", "needs_human", "rejected", "expired"];
 
 /** @param {any} plan @param {string} state */
 const inState = (plan, state) => plan.steps.filter((/** @type {any} */ step) => step.state === state);
@@ -40,9 +40,11 @@ export function standing(plan) {
     case "needs_human":
       return "It could not be taken back completely. A person has to look after what is left.";
     case "rejected":
-      return "Rejected. Nothing of it ran.";
+      return inState(plan, "pending").length === plan.steps.length ? "Rejected. Nothing of it ran." : `The rest was rejected: ${endings(plan)}.`;
     case "expired":
-      return "Expired before it was decided or begun. Ask again.";
+      return inState(plan, "pending").length === plan.steps.length
+        ? "Expired before it was decided or begun. Ask again."
+        : `Nobody decided about the rest in time: ${endings(plan)}.`;
     default:
       return "";
   }
@@ -64,7 +66,7 @@ export function Aftermath({ plan, place }) {
   const [saving, setSaving] = useState(false);
   const running = plan.status === "running" && plan.run_id;
   const changed = changing(plan).some((step) => ["done", "failed", "unknown"].includes(step.state));
-  const undoable = mayApprove.value && plan.run_id && UNDOABLE.includes(plan.status) && changed;
+  const undoable = mayApprove.value && plan.run_id && !plan.undoes && UNDOABLE.includes(plan.status) && changed;
   const stop = () => rpc("run_cancel", { run_id: plan.run_id }).catch(complain);
   const takeBack = async () => {
     setBusy(true);

@@ -180,6 +180,7 @@ async def lives(folder: Path, seed: int, kills: int) -> Counter[str]:
     return ends
 
 
+@pytest.mark.slow
 async def test_eight_kills(tmp_path: Path) -> None:
     """Eight power failures during chats, proposals, approvals and chains."""
     ends = await lives(tmp_path, seed=1, kills=8)

@@ -152,6 +152,7 @@ async def test_any_node_looks_decides_and_cancels(tmp_path: Path, postgres_url: 
         assert found.effects == ["begin a"]
 
 
+@pytest.mark.slow
 async def test_everything_stops_on_all_nodes(tmp_path: Path, postgres_url: str) -> None:
     """Between steps, said to everybody; while it is held nothing begins, released it does."""
     async with nodes(tmp_path, postgres_url, 2) as found:
@@ -181,6 +182,7 @@ async def test_everything_stops_on_all_nodes(tmp_path: Path, postgres_url: str) 
         assert sorted(found.effects) == ["begin a", "begin b", "begin c", "end a", "end b", "end c"]
 
 
+@pytest.mark.slow
 async def test_a_node_that_is_told_to_stop_leaves_its_runs_to_the_others(tmp_path: Path, postgres_url: str) -> None:
     """The step that runs ends, the next one begins elsewhere; the exit code is 0."""
     async with nodes(tmp_path, postgres_url, 2) as found:
